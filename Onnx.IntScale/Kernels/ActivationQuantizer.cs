@@ -1,0 +1,189 @@
+using System.Numerics.Tensors;
+using System.Runtime.CompilerServices;
+using System.Runtime.Intrinsics;
+
+namespace Onnx.IntScale;
+
+/// <summary>
+/// Dynamic int8 quantization of one row (token) of A:
+/// <code>
+/// a_scale[m] = max_k |A[m,k]| / 127
+/// a8[m,k]    = round_half_even(A[m,k] * (127 / max_k |A[m,k]|))      in [-127, 127]
+/// </code>
+/// Two roundings: the product is rounded to float32, then to the nearest even integer.
+/// A row that holds a NaN or an infinity gives a_scale = NaN and zeros, so that its whole output is NaN and no other row's is.
+/// A row of zeros, or one so small that 127 / max overflows (max below about 3.7e-37), gives a_scale = 0 and zeros.
+/// </summary>
+public static unsafe class ActivationQuantizer
+{
+    /// <summary>1.5 · 2^23: adding it to |x| below 2^22 leaves round_half_even(x) in the low mantissa bits.</summary>
+    private const float Magic = 12582912f;
+
+    private const int MaxBlock = 256;
+
+    /// <summary>Quantizes row m of job.A into job.A8, job.BlockSums and job.AScales. Vectorized; equal to <see cref="QuantizeRowScalar"/>.</summary>
+    public static void QuantizeRow(in MatMulJob job, int m)
+    {
+        var shape = job.Weights.Shape;
+        var (scale, inverse) = ScaleOf(MaxAbs(job, m));
+        job.AScales[m] = scale;
+        var a8 = job.A8 + ((long)m * shape.PaddedK);
+        var sums = job.BlockSums + ((long)m * shape.KBlocks);
+        if (inverse == 0)
+        {
+            new Span<sbyte>(a8, shape.PaddedK).Clear();
+            new Span<int>(sums, shape.KBlocks).Clear();
+            return;
+        }
+
+        var chunk = ActivationOrder.ChunkOf(shape);
+        var values = stackalloc float[MaxBlock];
+        var codes = stackalloc sbyte[MaxBlock];
+        for (var g = 0; g < shape.KBlocks; g++)
+        {
+            var block = LoadBlock(job, m, g, values);
+            var target = a8 + (g * shape.BlockSize);
+            sums[g] = QuantizeBlock(block, shape.BlockSize, inverse, chunk == 1 ? target : codes);
+            if (chunk != 1) Deinterleave(codes, shape.BlockSize, chunk, target);
+        }
+    }
+
+    /// <summary>The specification: the same, element by element.</summary>
+    public static void QuantizeRowScalar(in MatMulJob job, int m)
+    {
+        var shape = job.Weights.Shape;
+        var maxBits = 0;
+        for (var k = 0; k < shape.K; k++) maxBits = Math.Max(maxBits, BitConverter.SingleToInt32Bits(Elements.Load(job.Type, job.A, ((long)m * shape.K) + k)) & int.MaxValue);
+        var (scale, inverse) = ScaleOf(BitConverter.Int32BitsToSingle(maxBits));
+        job.AScales[m] = scale;
+        var a8 = job.A8 + ((long)m * shape.PaddedK);
+        var chunk = ActivationOrder.ChunkOf(shape);
+        for (var g = 0; g < shape.KBlocks; g++)
+        {
+            var sum = 0;
+            for (var k = g * shape.BlockSize; k < (g + 1) * shape.BlockSize; k++)
+            {
+                var code = 0;
+                if (k < shape.K && inverse != 0)
+                {
+                    var product = Elements.Load(job.Type, job.A, ((long)m * shape.K) + k) * inverse;
+                    code = (int)MathF.Round(product, MidpointRounding.ToEven);
+                }
+
+                a8[ActivationOrder.PositionOf(k, chunk)] = (sbyte)code;
+                sum += code;
+            }
+
+            job.BlockSums[((long)m * shape.KBlocks) + g] = sum;
+        }
+    }
+
+    /// <summary>a_scale and 127 / max; the inverse is 0 where the row's codes are all zero.</summary>
+    private static (float Scale, float Inverse) ScaleOf(float max)
+    {
+        if (!float.IsFinite(max)) return (float.NaN, 0);
+        var inverse = 127f / max;
+        return float.IsFinite(inverse) ? (max / 127f, inverse) : (0, 0);
+    }
+
+    /// <summary>max_k |A[m,k]|, NaN or infinity where the row holds one: magnitudes are compared as integers, where NaN &gt; ∞ &gt; finite.</summary>
+    private static float MaxAbs(in MatMulJob job, int m)
+    {
+        var k = job.Weights.Shape.K;
+        return job.Type switch
+        {
+            ElementType.Float => BitConverter.Int32BitsToSingle(MaxMagnitude((int*)job.A + ((long)m * k), k)),
+            ElementType.Float16 => (float)BitConverter.Int16BitsToHalf(MaxMagnitude((short*)job.A + ((long)m * k), k)),
+            _ => Elements.FromBFloat16((ushort)MaxMagnitude((short*)job.A + ((long)m * k), k)),
+        };
+    }
+
+    private static int MaxMagnitude(int* bits, int count)
+    {
+        var i = 0;
+        var max = Vector256<int>.Zero;
+        for (; i <= count - Vector256<int>.Count; i += Vector256<int>.Count)
+            max = Vector256.Max(max, Vector256.Load(bits + i) & Vector256.Create(int.MaxValue));
+        var result = 0;
+        for (var lane = 0; lane < Vector256<int>.Count; lane++) result = Math.Max(result, max[lane]);
+        for (; i < count; i++) result = Math.Max(result, bits[i] & int.MaxValue);
+        return result;
+    }
+
+    private static short MaxMagnitude(short* bits, int count)
+    {
+        var i = 0;
+        var max = Vector256<short>.Zero;
+        for (; i <= count - Vector256<short>.Count; i += Vector256<short>.Count)
+            max = Vector256.Max(max, Vector256.Load(bits + i) & Vector256.Create(short.MaxValue));
+        short result = 0;
+        for (var lane = 0; lane < Vector256<short>.Count; lane++) result = Math.Max(result, max[lane]);
+        for (; i < count; i++) result = Math.Max(result, (short)(bits[i] & short.MaxValue));
+        return result;
+    }
+
+    /// <summary>Block g of row m as floats: where they lie, or converted and zero-padded in the buffer.</summary>
+    private static float* LoadBlock(in MatMulJob job, int m, int g, float* buffer)
+    {
+        var shape = job.Weights.Shape;
+        var first = g * shape.BlockSize;
+        var count = Math.Min(shape.BlockSize, shape.K - first);
+        var start = ((long)m * shape.K) + first;
+        if (job.Type == ElementType.Float && count == shape.BlockSize) return (float*)job.A + start;
+        var target = new Span<float>(buffer, count);
+        switch (job.Type)
+        {
+            case ElementType.Float: new ReadOnlySpan<float>((float*)job.A + start, count).CopyTo(target); break;
+            case ElementType.Float16: TensorPrimitives.ConvertToSingle(new ReadOnlySpan<Half>((Half*)job.A + start, count), target); break;
+            default: Elements.FromBFloat16(new ReadOnlySpan<ushort>((ushort*)job.A + start, count), target); break;
+        }
+
+        new Span<float>(buffer + count, shape.BlockSize - count).Clear();
+        return buffer;
+    }
+
+    /// <summary>Codes of one block (a multiple of 16) in the order of k; returns their sum.</summary>
+    private static int QuantizeBlock(float* block, int size, float inverse, sbyte* codes)
+    {
+        var factor = Vector256.Create(inverse);
+        var magic = Vector256.Create(Magic);
+        var bias = Vector256.Create(BitConverter.SingleToInt32Bits(Magic));
+        var sum = Vector256<int>.Zero;
+        for (var i = 0; i < size; i += 16)
+        {
+            // The product must not be fused with the addition: two roundings, as specified.
+            var low = ((Vector256.Load(block + i) * factor) + magic).AsInt32() - bias;
+            var high = ((Vector256.Load(block + i + 8) * factor) + magic).AsInt32() - bias;
+            sum += low + high;
+            var words = Vector256.Narrow(low, high);
+            Vector128.Narrow(words.GetLower(), words.GetUpper()).Store(codes + i);
+        }
+
+        return Vector256.Sum(sum);
+    }
+
+    /// <summary>Even k of each chunk first, then its odd k (<see cref="ActivationOrder"/>).</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static void Deinterleave(sbyte* codes, int size, int chunk, sbyte* target)
+    {
+        var half = chunk / 2;
+        var low = Vector128.Create((ushort)0xFF);
+        for (var c = 0; c < size; c += chunk)
+        {
+            if (chunk == 16)
+            {
+                var pairs = Vector128.Load((ushort*)(codes + c));
+                Vector128.Narrow(pairs & low, pairs >>> 8).Store((byte*)(target + c));
+                continue;
+            }
+
+            for (var i = 0; i < half; i += 16)
+            {
+                var first = Vector128.Load((ushort*)(codes + c + (2 * i)));
+                var second = Vector128.Load((ushort*)(codes + c + (2 * i) + 16));
+                Vector128.Narrow(first & low, second & low).Store((byte*)(target + c + i));
+                Vector128.Narrow(first >>> 8, second >>> 8).Store((byte*)(target + c + half + i));
+            }
+        }
+    }
+}
