@@ -9,9 +9,6 @@ namespace Onnx.IntScale;
 /// <param name="MaxAccumulator">The certificate that it carries, or null.</param>
 public sealed record IntScaleNode(string Name, NodeProto Node, MatMulShape Shape, long? MaxAccumulator)
 {
-    /// <summary>Position of B among the inputs; scales, channel_scales, zero_points and bias follow.</summary>
-    public const int InputB = 1;
-
     private static readonly string[] InputNames = ["A", "B", "scales", "channel_scales", "zero_points", "bias"];
 
     /// <summary>The operator's nodes in the top graph, in graph order.</summary>
@@ -30,10 +27,10 @@ public sealed record IntScaleNode(string Name, NodeProto Node, MatMulShape Shape
     /// <exception cref="ModelException">An input is missing, not an initializer, or has the wrong type or size.</exception>
     public IntScaleWeights Load(ModelFile model, GraphIndex index) => new(
         Shape,
-        Input(model, index, 1, DataType.Uint8, (long)Shape.N * Shape.RowBytes)!,
-        Input(model, index, 2, DataType.Int16, (long)Shape.N * Shape.KBlocks)!,
-        Input(model, index, 3, DataType.Float, Shape.N)!,
-        Input(model, index, 4, DataType.Uint8, (long)Shape.N * Shape.ZeroPointRowBytes, optional: true));
+        Input(model, index, OpSchema.B, DataType.Uint8, (long)Shape.N * Shape.RowBytes)!,
+        Input(model, index, OpSchema.Scales, DataType.Int16, (long)Shape.N * Shape.KBlocks)!,
+        Input(model, index, OpSchema.ChannelScales, DataType.Float, Shape.N)!,
+        Input(model, index, OpSchema.ZeroPoints, DataType.Uint8, (long)Shape.N * Shape.ZeroPointRowBytes, optional: true));
 
     private TensorBuffer? Input(ModelFile model, GraphIndex index, int position, DataType type, long count, bool optional = false)
     {

@@ -52,7 +52,7 @@ public sealed class ModelFile
             var input = CodedInputStream.CreateWithLimits(stream, int.MaxValue, 200);
             var proto = ModelProto.Parser.ParseFrom(input);
             if (proto.Graph == null || (!proto.HasIrVersion && proto.OpsetImport.Count == 0))
-                throw new ModelException(file, "holds no ONNX graph", "is it an ONNX model? Download or export it again");
+                throw new ModelException(file, "is not an ONNX model: it holds no graph", "download or export it again");
             return new ModelFile(file, proto);
         }
         catch (InvalidProtocolBufferException e)

@@ -96,10 +96,23 @@ public sealed class ModelWriter : IDisposable
     /// <inheritdoc/>
     public void Dispose()
     {
-        _data?.Dispose();
         if (_committed) return;
-        foreach (var (partial, _) in _files) File.Delete(partial);
-        if (_createdFolder != null) RemoveEmpty(Path.GetDirectoryName(_modelPath)!, _createdFolder);
+
+        // The error that led here is the one to tell; a full disk fails once more when the stream's buffer is given up.
+        Try(() => _data?.Dispose());
+        foreach (var (partial, _) in _files) Try(() => File.Delete(partial));
+        if (_createdFolder != null) Try(() => RemoveEmpty(Path.GetDirectoryName(_modelPath)!, _createdFolder));
+    }
+
+    private static void Try(Action cleanUp)
+    {
+        try
+        {
+            cleanUp();
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+        }
     }
 
     /// <summary>Pads to the next tensor's place: pages for large tensors, so that they can be mapped, vectors for small ones.</summary>

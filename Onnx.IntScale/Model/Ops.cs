@@ -4,13 +4,13 @@ namespace Onnx.IntScale;
 public static class Ops
 {
     /// <summary>Our operator's domain.</summary>
-    public const string Domain = "com.intscale";
+    public const string Domain = OpSchema.Domain;
 
     /// <summary>Version of the domain that models import.</summary>
-    public const long DomainVersion = 1;
+    public const long DomainVersion = OpSchema.Version;
 
     /// <summary>Our operator.</summary>
-    public const string MatMulNBitsIntScale = "MatMulNBitsIntScale";
+    public const string MatMulNBitsIntScale = OpSchema.OpType;
 
     /// <summary>ONNX Runtime's contributed operators.</summary>
     public const string MicrosoftDomain = "com.microsoft";

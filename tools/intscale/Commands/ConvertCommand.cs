@@ -142,7 +142,8 @@ internal static class ConvertCommand
             + F($" ({r.BytesBefore / (double)r.BytesAfter:F2}x smaller); every layer is certified: int32 cannot overflow."));
         if (r.Companions.Count > 0) Console.WriteLine($"Copied along: {string.Join(", ", r.Companions.Select(Path.GetFileName))}");
         Console.WriteLine($"Written: {r.Output}");
-        Console.WriteLine($"Next:    intscale diff {r.Input} {r.Output} --tokens TOKENS.npy");
+        var tokens = File.Exists(Path.Combine(Path.GetDirectoryName(r.Input) ?? "", "eval_tokens.npy")) ? "" : " --tokens TOKENS.npy";
+        Console.WriteLine($"Next:    intscale diff {r.Input} {r.Output}{tokens}");
     }
 
     private static void PrintSkipped(IReadOnlyList<Skipped> skipped)
@@ -165,11 +166,5 @@ internal static class ConvertCommand
     {
         var shape = new MatMulShape(l.K, l.N, o.Bits, o.BlockSize);
         return (long)l.N * (shape.RowBytes + (shape.KBlocks * sizeof(short)) + sizeof(float));
-    }
-
-    /// <summary>Reports at once, on the reporting thread.</summary>
-    private sealed class Forward<T>(Action<T> action) : IProgress<T>
-    {
-        public void Report(T value) => action(value);
     }
 }

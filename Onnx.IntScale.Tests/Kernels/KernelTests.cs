@@ -1,0 +1,110 @@
+namespace Onnx.IntScale.Tests;
+
+/// <summary>Every kernel that this processor runs equals the scalar one bit for bit.</summary>
+public sealed unsafe class KernelTests
+{
+    public static TheoryData<string> Kernels => [.. CpuKernels.Available.Where(k => k != CpuKernels.Scalar).Select(k => k.Name)];
+
+    [Theory]
+    [MemberData(nameof(Kernels))]
+    public void Accumulate_RandomAndExtremeCalls_EqualsScalar(string name)
+    {
+        var kernel = CpuKernels.Choose(name);
+        KernelCase.ForAll(1500, c =>
+        {
+            using var memory = new KernelMemory(c);
+            AssertSame(c, memory.Run(CpuKernels.Scalar, scalarQuantizer: true), memory.Run(kernel));
+        });
+    }
+
+    [Theory]
+    [MemberData(nameof(Kernels))]
+    public void Accumulate_EveryMUpTo40AndTileEdgesOfN_EqualsScalar(string name)
+    {
+        var kernel = CpuKernels.Choose(name);
+        foreach (var n in new[] { 1, 63, 64, 65, 127, 128, 129 })
+        {
+            for (var m = 0; m <= 40; m++)
+            {
+                var c = new KernelCase(m, 128, n, 4, 64, false, true, ElementType.Float, Flavor.Plain, (m * 1000) + n);
+                using var memory = new KernelMemory(c);
+                AssertSame(c, memory.Run(CpuKernels.Scalar), memory.Run(kernel));
+            }
+        }
+    }
+
+    [Fact]
+    public void ComputeTiles_OneRow_SameBitsAloneAndInABatch()
+    {
+        // A token's result must not depend on what it is batched with.
+        var c = new KernelCase(150, 200, 70, 4, 32, true, true, ElementType.Float, Flavor.Plain, 5);
+        using var memory = new KernelMemory(c);
+        var batch = memory.Run(CpuKernels.Best);
+        var rowBytes = c.N * sizeof(float);
+        for (var m = 0; m < c.M; m += 7)
+        {
+            var alone = memory.Job with { M = 1, A = (float*)memory.Job.A + (m * c.K), Y = (float*)memory.Job.Y + (m * c.N) };
+            new Span<byte>(alone.Y, rowBytes).Clear();
+            IntScaleMatMul.Run(alone, CpuKernels.Best);
+            Assert.True(new Span<byte>(alone.Y, rowBytes).SequenceEqual(batch.AsSpan(m * rowBytes, rowBytes)), $"row {m}");
+        }
+    }
+
+    [Fact]
+    public void Run_OddRows_GiveWhatIsDocumented()
+    {
+        var c = new KernelCase(3, 64, 5, 4, 32, false, false, ElementType.Float, Flavor.Plain, 11);
+        using var memory = new KernelMemory(c);
+        var a = new Span<float>(memory.Job.A, c.M * c.K);
+        a[..c.K].Clear();
+        a[c.K + 3] = float.PositiveInfinity;
+        memory.Run(CpuKernels.Best);
+        var y = new Span<float>(memory.Job.Y, c.M * c.N);
+        Assert.All(y[..c.N].ToArray(), v => Assert.Equal(0, v));
+        Assert.All(y.Slice(c.N, c.N).ToArray(), v => Assert.True(float.IsNaN(v)));
+        Assert.All(y[(2 * c.N)..].ToArray(), v => Assert.True(float.IsFinite(v)));
+    }
+
+    [Fact]
+    public void Run_RandomCall_IsNearTheFloatProduct()
+    {
+        // The operator as a whole, against double arithmetic on dequantized weights: |error| ≤ K · a_scale/2 · max|w| and rounding.
+        var c = new KernelCase(4, 300, 33, 4, 64, true, true, ElementType.Float, Flavor.Plain, 3);
+        using var memory = new KernelMemory(c);
+        memory.Run(CpuKernels.Best);
+        var w = memory.Job.Weights;
+        for (var m = 0; m < c.M; m++)
+        {
+            for (var n = 0; n < c.N; n++)
+            {
+                double expected = Elements.Load(c.Type, memory.Job.Bias, n), bound = 1e-5;
+                for (var k = 0; k < c.K; k++)
+                {
+                    var q = (w.Block(n, k / 64)[k % 64 / 2] >> (k % 2 * 4)) & 0xF;
+                    var weight = (double)w.ScalesOf(n)[k / 64] * (q - w.ZeroPoint(n, k / 64)) * w.ChannelScales[n];
+                    expected += ((float*)memory.Job.A)[(m * c.K) + k] * weight;
+                    bound += Math.Abs(weight) * memory.Job.AScales[m] * 0.5001;
+                }
+
+                Assert.InRange(((float*)memory.Job.Y)[(m * c.N) + n], expected - bound, expected + bound);
+            }
+        }
+    }
+
+    [Fact]
+    public void Choose_UnknownName_SaysWhichThereAre()
+    {
+        var e = Assert.Throws<ArgumentException>(() => CpuKernels.Choose("avx9"));
+        Assert.Contains("scalar", e.Message, StringComparison.Ordinal);
+    }
+
+    private static void AssertSame(KernelCase c, byte[] expected, byte[] actual)
+    {
+        var size = Elements.SizeOf(c.Type);
+        var at = expected.AsSpan().CommonPrefixLength(actual);
+        if (at == expected.Length) return;
+        at /= size;
+        fixed (byte* e = expected, a = actual)
+            Assert.Fail($"{c}: Y[{at / c.N},{at % c.N}] is {Elements.Load(c.Type, a, at):R}, expected {Elements.Load(c.Type, e, at):R}");
+    }
+}

@@ -1,0 +1,71 @@
+using System.Diagnostics;
+using System.Runtime.CompilerServices;
+using System.Runtime.InteropServices;
+using Microsoft.ML.OnnxRuntime;
+
+namespace Onnx.IntScale;
+
+/// <summary>
+/// The operator for .NET programs, through the Microsoft.ML.OnnxRuntime package. This is the only file that needs that package;
+/// programs in other languages load the same operator from the native library (tools/Onnx.IntScale.Native).
+/// </summary>
+public static unsafe class IntScaleOps
+{
+    private static readonly ConditionalWeakTable<SessionOptions, object> Registered = [];
+    private static readonly Lazy<OrtApi> Api = new(() => OrtApi.From(FindApiBase()));
+
+    /// <summary>
+    /// Makes sessions created with these options understand <c>com.intscale::MatMulNBitsIntScale</c>. Registering the same options
+    /// again does nothing; don't also load the native library into them.
+    /// </summary>
+    /// <param name="options">Options of sessions to come.</param>
+    /// <returns>The options.</returns>
+    /// <exception cref="OrtException">The ONNX Runtime in use is older than 1.29, or cannot be found.</exception>
+    public static SessionOptions Register(SessionOptions options)
+    {
+        ArgumentNullException.ThrowIfNull(options);
+        lock (Registered)
+        {
+            if (Registered.TryGetValue(options, out _)) return options;
+            var held = false;
+            try
+            {
+                options.DangerousAddRef(ref held);
+                OpRegistration.Register(Api.Value, (void*)options.DangerousGetHandle());
+            }
+            finally
+            {
+                if (held) options.DangerousRelease();
+            }
+
+            Registered.Add(options, Registered);
+        }
+
+        return options;
+    }
+
+    /// <summary>
+    /// OrtGetApiBase of the library that the binding runs on: found as the binding finds it, or else among the modules that it has
+    /// already loaded. The binding's own table is private and that of an old version.
+    /// </summary>
+    private static OrtApiBase* FindApiBase()
+    {
+        OrtApiBase* found = null;
+        if (NativeLibrary.TryLoad("onnxruntime", typeof(SessionOptions).Assembly, null, out var library)) found = ApiBase(library);
+        if (found != null) return found;
+
+        using var process = Process.GetCurrentProcess();
+        foreach (ProcessModule module in process.Modules)
+        {
+            if (!module.ModuleName.Contains("onnxruntime") || !NativeLibrary.TryLoad(module.FileName, out library)) continue;
+            found = ApiBase(library);
+            if (found != null) return found;
+        }
+
+        throw new OrtException(
+            "the native ONNX Runtime library was not found; add a package that has it, such as Microsoft.ML.OnnxRuntime.Gpu or Microsoft.ML.OnnxRuntime");
+    }
+
+    private static OrtApiBase* ApiBase(nint library) =>
+        NativeLibrary.TryGetExport(library, "OrtGetApiBase", out var address) ? ((delegate* unmanaged<OrtApiBase*>)address)() : null;
+}

@@ -1,0 +1,32 @@
+using System.Runtime.InteropServices;
+
+namespace Onnx.IntScale;
+
+/// <summary>
+/// Registers the operator with session options of an ONNX Runtime. The domain and its ops are made once for each ONNX Runtime in
+/// the process and never freed: sessions keep pointers into them, and ORT does not say when the last one is gone.
+/// </summary>
+internal static unsafe class OpRegistration
+{
+    private static readonly Lock Gate = new();
+    private static readonly Dictionary<OrtApi, nint> Domains = [];
+
+    /// <summary>Adds the operator to OrtSessionOptions.</summary>
+    /// <exception cref="OrtException">ORT refuses.</exception>
+    public static void Register(OrtApi api, void* options)
+    {
+        lock (Gate)
+        {
+            if (!Domains.TryGetValue(api, out var domain)) Domains[api] = domain = (nint)CreateDomain(api);
+            api.AddToOptions(options, (void*)domain);
+        }
+    }
+
+    private static void* CreateDomain(OrtApi api)
+    {
+        var domain = api.CreateCustomOpDomain((byte*)Marshal.StringToCoTaskMemUTF8(OpSchema.Domain));
+        ReadOnlySpan<ElementType> types = [ElementType.Float, ElementType.Float16, ElementType.BFloat16];
+        foreach (var type in types) api.AddToDomain(domain, IntScaleOp.Create(api, type));
+        return domain;
+    }
+}
