@@ -49,12 +49,13 @@ public static class DiffMetrics
         // Softmax against the maximum: exp never overflows. Σ e^(r-max) · (r - c) gives the KL without a second pass.
         var sums = default(Sums);
         var i = 0;
+        var (offsetR, offsetC, all) = (Vector256.Create(maxR), Vector256.Create(maxC), Vector256<float>.AllBitsSet);
         for (; i <= reference.Length - Vector256<float>.Count; i += Vector256<float>.Count)
-            sums.Add(Vector256.Create(reference[i..]), Vector256.Create(converted[i..]), Vector256.Create(maxR), Vector256.Create(maxC), Vector256<float>.AllBitsSet);
+            sums.Add(Vector256.Create(reference[i..]), Vector256.Create(converted[i..]), offsetR, offsetC, all);
         if (i < reference.Length)
         {
             var mask = Vector256.LessThan(Vector256<int>.Indices, Vector256.Create(reference.Length - i)).AsSingle();
-            sums.Add(Tail(reference[i..]), Tail(converted[i..]), Vector256.Create(maxR), Vector256.Create(maxC), mask);
+            sums.Add(Tail(reference[i..]), Tail(converted[i..]), offsetR, offsetC, mask);
         }
 
         var expR = Vector256.Sum(sums.ExpReference);
@@ -64,8 +65,8 @@ public static class DiffMetrics
         var kl = Math.Max(0, (Vector256.Sum(sums.Weighted) / expR) - logR + logC);
         return new(
             kl, target < 0 ? double.NaN : logR - reference[target], target < 0 ? double.NaN : logC - converted[target], topR == topC,
-            TensorPrimitives.Max<double>([sums.MaxAbs[0], sums.MaxAbs[1], sums.MaxAbs[2], sums.MaxAbs[3]]), Vector256.Sum(sums.SumAbs), Vector256.Sum(sums.Dot),
-            Vector256.Sum(sums.SquaresReference), Vector256.Sum(sums.SquaresConverted));
+            TensorPrimitives.Max<double>([sums.MaxAbs[0], sums.MaxAbs[1], sums.MaxAbs[2], sums.MaxAbs[3]]), Vector256.Sum(sums.SumAbs),
+            Vector256.Sum(sums.Dot), Vector256.Sum(sums.SquaresReference), Vector256.Sum(sums.SquaresConverted));
     }
 
     /// <summary>Σ reference² and Σ (other - reference)² of two vectors of one length.</summary>

@@ -54,7 +54,8 @@ public sealed class DiffTotals
     public LogitsSummary Logits(int vocabulary)
     {
         var norms = Math.Sqrt(_referenceSquares) * Math.Sqrt(_convertedSquares);
-        return new(_maxAbs, _sumAbs / ((double)_kl.Count * vocabulary), norms > 0 ? Math.Clamp(_dot / norms, -1, 1) : _referenceSquares == _convertedSquares ? 1 : 0);
+        var cosine = norms > 0 ? Math.Clamp(_dot / norms, -1, 1) : _referenceSquares == _convertedSquares ? 1 : 0;
+        return new(_maxAbs, _sumAbs / ((double)_kl.Count * vocabulary), cosine);
     }
 
     // Logits that no float16 model gives could overflow; a report must stay valid JSON.

@@ -57,7 +57,9 @@ public sealed class LanguageModel : IDisposable
         catch (OnnxRuntimeException e)
         {
             session?.Dispose();
-            throw new ModelException(model.ModelPath, $"ONNX Runtime cannot load it ({OneLine(e)})", "check that the model is complete and that its operators are known to this version", e);
+            throw new ModelException(
+                model.ModelPath, $"ONNX Runtime cannot load it ({OneLine(e)})",
+                "check that the model is complete and that its operators are known to this version", e);
         }
         catch
         {
@@ -131,7 +133,9 @@ public sealed class LanguageModel : IDisposable
             if (output.IsTensor && output.Dimensions.Length == 3 && ModelInput.IsFloat(output.ElementDataType)) return name;
         }
 
-        throw new ModelException(model.ModelPath, "has no float output of shape [batch, tokens, vocabulary]", "export it as a causal language model whose output is named logits");
+        throw new ModelException(
+            model.ModelPath, "has no float output of shape [batch, tokens, vocabulary]",
+            "export it as a causal language model whose output is named logits");
     }
 
     private int Probe()

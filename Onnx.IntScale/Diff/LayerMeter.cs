@@ -68,7 +68,10 @@ public sealed class LayerMeter(ModelFile converted, IReadOnlyList<LayerTap> taps
         if (node.Node.Input.Count <= Position || node.Node.Input[Position].Length == 0) return null;
         return _index.Initializer(node.Node.Input[Position]) is { } tensor && TensorTypes.FloatType(tensor.DataType) == type
             ? converted.Read(tensor)
-            : throw new ModelException($"{converted.ModelPath}: node '{node.Name}', input bias", $"is not an initializer of the activations' type {type.ToString().ToLowerInvariant()}", "convert the model again, or measure no layers");
+            : throw new ModelException(
+                $"{converted.ModelPath}: node '{node.Name}', input bias",
+                $"is not an initializer of the activations' type {type.ToString().ToLowerInvariant()}",
+                "convert the model again, or measure no layers");
     }
 
     /// <summary>Rows in parallel, their sums in order: the same result whatever the threads.</summary>

@@ -16,7 +16,8 @@ public static class ModelDiff
     /// <param name="progress">Told after each window.</param>
     /// <param name="cancel">Stops between windows.</param>
     /// <exception cref="ModelException">A model or the token file cannot be used; says where and what to do.</exception>
-    public static DiffReport Run(string referencePath, string convertedPath, DiffOptions options, IProgress<DiffProgress>? progress = null, CancellationToken cancel = default)
+    public static DiffReport Run(
+        string referencePath, string convertedPath, DiffOptions options, IProgress<DiffProgress>? progress = null, CancellationToken cancel = default)
     {
         if (options.Fault() is { } fault) throw new ModelException("options", fault);
         var (referenceFile, convertedFile) = (ModelFile.Load(referencePath), ModelFile.Load(convertedPath));
@@ -28,7 +29,10 @@ public static class ModelDiff
         using var reference = LanguageModel.Open(referenceFile, options.Threads, meter.ReferenceNames);
         using var converted = LanguageModel.Open(convertedFile, options.Threads, meter.ConvertedNames);
         if (reference.Vocabulary != converted.Vocabulary)
-            throw new ModelException(converted.ModelPath, $"its vocabulary has {converted.Vocabulary} tokens, that of {reference.ModelPath} {reference.Vocabulary}", "compare a model with the one it was converted from");
+            throw new ModelException(
+                converted.ModelPath,
+                $"its vocabulary has {converted.Vocabulary} tokens, that of {reference.ModelPath} {reference.Vocabulary}",
+                "compare a model with the one it was converted from");
         CheckTokens(options.Tokens, tokens.AsSpan(0, Math.Min(tokens.Length, (windows * options.WindowLength) + 1)), reference.Vocabulary);
 
         var totals = new DiffTotals();
@@ -39,9 +43,17 @@ public static class ModelDiff
             var measured = w < options.LayerWindows;
             using var a = Values.Of(reference, tokens.AsSpan(start, options.WindowLength), measured ? meter.ReferenceNames : []);
             using var b = Values.Of(converted, tokens.AsSpan(start, options.WindowLength), measured ? meter.ConvertedNames : []);
-            foreach (var row in Compare(a.Logits(options.WindowLength), b.Logits(options.WindowLength), tokens.AsMemory(start + 1), threads))
+            var rows = Compare(a.Logits(options.WindowLength), b.Logits(options.WindowLength), tokens.AsMemory(start + 1), threads);
+            foreach (var row in rows)
             {
-                if (!double.IsFinite(row.Kl)) throw new ModelException($"{options.Tokens}: window {w}, token {start + (totals.Positions % options.WindowLength)}", "a model gives logits that are NaN or infinite", "see which with the other model as both arguments; layers may overflow float16");
+                if (!double.IsFinite(row.Kl))
+                {
+                    var culprit = double.IsFinite(row.ReferenceSquares) ? converted : reference;
+                    throw new ModelException(
+                        culprit.ModelPath, $"gives logits that are NaN or infinite at token {totals.Positions} of {options.Tokens}",
+                        "a layer overflows its float type; find it, and export or convert the model without that");
+                }
+
                 totals.Add(row);
             }
 
@@ -50,7 +62,8 @@ public static class ModelDiff
         }
 
         return new(
-            totals.Positions, windows, options.WindowLength, new(reference.ModelPath, totals.ReferencePerplexity), new(converted.ModelPath, totals.ConvertedPerplexity),
+            totals.Positions, windows, options.WindowLength,
+            new(reference.ModelPath, totals.ReferencePerplexity), new(converted.ModelPath, totals.ConvertedPerplexity),
             totals.ConvertedPerplexity / totals.ReferencePerplexity, totals.Kl(), totals.Top1Agreement, totals.Logits(reference.Vocabulary), meter.Report());
     }
 
@@ -58,21 +71,28 @@ public static class ModelDiff
     {
         var fit = tokens.Length / options.WindowLength;
         if (fit < (options.Windows ?? 1))
-            throw new ModelException(options.Tokens, $"holds {tokens.Length} tokens, enough for {fit} windows of {options.WindowLength}; {options.Windows ?? 1} are asked for", "ask for fewer or shorter windows, or give a longer file");
+            throw new ModelException(
+                options.Tokens,
+                $"holds {tokens.Length} tokens, enough for {fit} windows of {options.WindowLength}; {options.Windows ?? 1} are asked for",
+                "ask for fewer or shorter windows, or give a longer file");
         return options.Windows ?? fit;
     }
 
     private static void CheckTokens(string file, ReadOnlySpan<int> tokens, int vocabulary)
     {
         var at = tokens.IndexOfAnyExceptInRange(0, vocabulary - 1);
-        if (at >= 0) throw new ModelException($"{file}: position {at}", $"token id {tokens[at]} is outside the models' vocabulary of {vocabulary}", "make the token file with the models' tokenizer");
+        if (at >= 0)
+            throw new ModelException(
+                $"{file}: position {at}", $"token id {tokens[at]} is outside the models' vocabulary of {vocabulary}",
+                "make the token file with the models' tokenizer");
     }
 
     /// <summary>Rows in parallel into an array, which is then summed in order: the same result whatever the threads.</summary>
     private static RowMetrics[] Compare(TensorRows reference, TensorRows converted, ReadOnlyMemory<int> targets, int threads)
     {
         var rows = new RowMetrics[reference.Rows];
-        Parallel.For(0, rows.Length, new ParallelOptions { MaxDegreeOfParallelism = threads }, () => (new float[reference.Columns], new float[reference.Columns]), (i, _, buffers) =>
+        var parallel = new ParallelOptions { MaxDegreeOfParallelism = threads };
+        Parallel.For(0, rows.Length, parallel, () => (new float[reference.Columns], new float[reference.Columns]), (i, _, buffers) =>
         {
             reference.Load(i, buffers.Item1);
             converted.Load(i, buffers.Item2);
@@ -98,7 +118,9 @@ public static class ModelDiff
             var logits = TensorRows.Of(ByName[model.Logits], $"{model.ModelPath}: output '{model.Logits}'");
             return logits.Rows == positions && logits.Columns == model.Vocabulary
                 ? logits
-                : throw new ModelException(model.ModelPath, $"gives logits of {logits.Rows} positions by {logits.Columns} for {positions} tokens", "export it with logits for every position");
+                : throw new ModelException(
+                    model.ModelPath, $"gives logits of {logits.Rows} positions by {logits.Columns} for {positions} tokens",
+                    "export it with logits for every position");
         }
 
         public void Dispose() => values.Dispose();

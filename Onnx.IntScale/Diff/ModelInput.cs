@@ -34,10 +34,15 @@ internal sealed record ModelInput(string Name, InputRole Role, TensorElementType
             var where = $"{modelPath}: input '{name}'";
             var info = session.InputMetadata[name];
             if (RoleOf(name, session.InputNames.Count) is not { } role || !info.IsTensor)
-                throw new ModelException(where, "it is not known what to feed it", "export the model with input_ids, attention_mask, position_ids and past_key_values.* only");
+                throw new ModelException(
+                    where, "it is not known what to feed it",
+                    "export the model with input_ids, attention_mask, position_ids and past_key_values.* only");
             var isRight = role == InputRole.Past ? IsFloat(info.ElementDataType) : info.ElementDataType is TensorElementType.Int32 or TensorElementType.Int64;
             if (!isRight)
-                throw new ModelException(where, $"is of type {info.ElementDataType.ToString().ToLowerInvariant()}; expected {(role == InputRole.Past ? "float16, bfloat16 or float" : "int32 or int64")}", "export the model again");
+                throw new ModelException(
+                    where,
+                    $"is of type {info.ElementDataType.ToString().ToLowerInvariant()}; expected {(role == InputRole.Past ? "float16, bfloat16 or float" : "int32 or int64")}",
+                    "export the model again");
             return new ModelInput(name, role, info.ElementDataType, info.Dimensions);
         }).ToList();
         return inputs.Any(i => i.Role == InputRole.Ids)

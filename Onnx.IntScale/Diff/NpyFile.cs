@@ -32,7 +32,9 @@ public static partial class NpyFile
         var (wide, count) = Describe(path, header);
         var needed = count * (wide ? sizeof(long) : sizeof(int));
         if (bytes.Length - data < needed)
-            throw new ModelException(path, $"holds {bytes.Length - data} bytes of data but its header announces {needed}", "the file is truncated; copy it again");
+            throw new ModelException(
+                path, $"holds {bytes.Length - data} bytes of data but its header announces {needed}",
+                "the file is truncated; copy it again");
         var content = bytes.AsSpan(data, checked((int)needed));
         return wide ? Narrow(path, MemoryMarshal.Cast<byte, long>(content)) : MemoryMarshal.Cast<byte, int>(content).ToArray();
     }
@@ -57,16 +59,20 @@ public static partial class NpyFile
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
-            throw new ModelException(path, $"cannot write the token file ({e.Message.TrimEnd('.')})", "give a file in a folder that exists and can be written", e);
+            throw new ModelException(
+                path, $"cannot write the token file ({e.Message.TrimEnd('.')})",
+                "give a file in a folder that exists and can be written", e);
         }
     }
 
     /// <summary>The header's text and where the data starts.</summary>
     private static (string Header, int Data) Split(string path, ReadOnlySpan<byte> bytes)
     {
-        if (bytes.Length < 10 || !bytes.StartsWith(Magic)) throw new ModelException(path, "is not a .npy file", "save the token ids with numpy.save");
+        if (bytes.Length < 10 || !bytes.StartsWith(Magic))
+            throw new ModelException(path, "is not a .npy file", "save the token ids with numpy.save");
         var version = bytes[Magic.Length];
-        if (version is 0 or > 3) throw new ModelException(path, $".npy version {version} is not supported", "save the token ids with numpy.save");
+        if (version is 0 or > 3)
+            throw new ModelException(path, $".npy version {version} is not supported", "save the token ids with numpy.save");
         var start = version == 1 ? 10 : 12;
         var length = version == 1 ? BinaryPrimitives.ReadUInt16LittleEndian(bytes[8..]) : bytes.Length < 12 ? uint.MaxValue : BinaryPrimitives.ReadUInt32LittleEndian(bytes[8..]);
         if (length > bytes.Length - start) throw new ModelException(path, "its header is truncated", "copy the file again");
@@ -79,10 +85,13 @@ public static partial class NpyFile
         var type = Type().Match(header);
         var order = Order().Match(header);
         var shape = Shape().Match(header);
-        if (!type.Success || !order.Success || !shape.Success) throw new ModelException(path, "its .npy header is malformed", "save the token ids with numpy.save");
+        if (!type.Success || !order.Success || !shape.Success)
+            throw new ModelException(path, "its .npy header is malformed", "save the token ids with numpy.save");
         var descr = type.Groups[1].Value;
         if (descr is not ("<i4" or "<i8"))
-            throw new ModelException(path, $"holds elements of type '{descr}'; token ids are int32 ('<i4') or int64 ('<i8'), little-endian", "convert it with numpy: a.astype('<i4')");
+            throw new ModelException(
+                path, $"holds elements of type '{descr}'; token ids are int32 ('<i4') or int64 ('<i8'), little-endian",
+                "convert it with numpy: a.astype('<i4')");
         var count = 1L;
         var longAxes = 0;
         foreach (var part in shape.Groups[1].Value.Split(',', StringSplitOptions.TrimEntries | StringSplitOptions.RemoveEmptyEntries))
@@ -104,7 +113,9 @@ public static partial class NpyFile
         for (var i = 0; i < ids.Length; i++)
         {
             tokens[i] = (int)ids[i];
-            if (tokens[i] != ids[i]) throw new ModelException($"{path}: position {i}", $"{ids[i]} is no token id", "make the token file with the model's tokenizer");
+            if (tokens[i] != ids[i])
+                throw new ModelException(
+                    $"{path}: position {i}", $"{ids[i]} is no token id", "make the token file with the model's tokenizer");
         }
 
         return tokens;

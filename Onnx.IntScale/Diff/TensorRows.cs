@@ -42,7 +42,9 @@ public readonly unsafe struct TensorRows(ElementType type, void* data, int rows,
             case TensorElementType.Float:
                 fixed (void* p = value.GetTensorDataAsSpan<float>()) return new(ElementType.Float, p, rows, columns);
             default:
-                throw new ModelException(where, $"is of type {info.ElementDataType.ToString().ToLowerInvariant()}; expected float16, bfloat16 or float", "export the model with float outputs");
+                throw new ModelException(
+                    where, $"is of type {info.ElementDataType.ToString().ToLowerInvariant()}; expected float16, bfloat16 or float",
+                    "export the model with float outputs");
         }
     }
 

@@ -65,7 +65,10 @@ public static class TokenSampler
                 tokens[i] = next;
                 decoder.Next(tokens.AsSpan(start, i - start + 1), logits);
                 next = Draw(logits, random.NextDouble(), options.Temperature, options.TopK);
-                if (next < 0) throw new ModelException(model.ModelPath, $"gives logits that are NaN or infinite after {i - start + 1} tokens", "export it with higher precision");
+                if (next < 0)
+                    throw new ModelException(
+                        model.ModelPath, $"gives logits that are NaN or infinite after {i - start + 1} tokens",
+                        "export it with higher precision");
                 progress?.Report(i + 1);
             }
         }
@@ -121,7 +124,9 @@ public static class TokenSampler
         public void Next(ReadOnlySpan<int> window, Span<float> logits)
         {
             var cached = model.Cache.Count > 0 ? window.Length - 1 : 0;
-            var past = _last == null ? null : model.Cache.Select((c, i) => (c.Past, Value: _last[i + 1])).ToDictionary(c => c.Past, c => c.Value, StringComparer.Ordinal);
+            var past = _last == null
+                ? null
+                : model.Cache.Select((c, i) => (c.Past, Value: _last[i + 1])).ToDictionary(c => c.Past, c => c.Value, StringComparer.Ordinal);
             var values = model.Run(window[cached..], _outputs, past, cached);
             _last?.Dispose();
             _last = values;

@@ -58,7 +58,9 @@ internal static class DiffCommand
         var file = Path.Combine(Path.GetDirectoryName(Path.GetFullPath(ModelFile.Resolve(reference)))!, DefaultTokens);
         return File.Exists(file)
             ? file
-            : throw new ModelException("--tokens", $"is not given, and there is no {DefaultTokens} beside {reference}", $"give --tokens FILE.npy, or make one: intscale sample {reference} {DefaultTokens}");
+            : throw new ModelException(
+                "--tokens", $"is not given, and there is no {DefaultTokens} beside {reference}",
+                $"give --tokens FILE.npy, or make one: intscale sample {reference} {file}");
     }
 
     private static int Judge(DiffReport report, double? maxKl, double? minTop1)

@@ -55,6 +55,7 @@ internal static class SampleCommand
     {
         if (!force && File.Exists(path)) throw new ModelException(path, "exists already", "give another file, or --force to replace it");
         if (Directory.Exists(path)) throw new ModelException(path, "is a folder", "give a .npy file");
-        if (!Directory.Exists(Path.GetDirectoryName(Path.GetFullPath(path)))) throw new ModelException(path, "its folder does not exist", "make the folder first");
+        if (!Directory.Exists(Path.GetDirectoryName(Path.GetFullPath(path))))
+            throw new ModelException(path, "its folder does not exist", "make the folder first");
     }
 }
