@@ -21,30 +21,36 @@ public static unsafe class ActivationQuantizer
 
     private const int MaxBlock = 256;
 
-    /// <summary>Quantizes row m of job.A into job.A8, job.BlockSums and job.AScales. Vectorized; equal to <see cref="QuantizeRowScalar"/>.</summary>
+    /// <summary>
+    /// Quantizes row m of job.A into job.A8, job.BlockSums and job.AScales; a row past M, which fills a panel up, becomes zeros.
+    /// Vectorized; equal to <see cref="QuantizeRowScalar"/>.
+    /// </summary>
+    [SkipLocalsInit]
     public static void QuantizeRow(in MatMulJob job, int m)
     {
         var shape = job.Weights.Shape;
-        var (scale, inverse) = ScaleOf(MaxAbs(job, m));
+        var (scale, inverse) = ScaleOf(m < job.M ? MaxAbs(job, m) : 0);
         job.AScales[m] = scale;
-        var a8 = job.A8 + ((long)m * shape.PaddedK);
-        var sums = job.BlockSums + ((long)m * shape.KBlocks);
-        if (inverse == 0)
-        {
-            new Span<sbyte>(a8, shape.PaddedK).Clear();
-            new Span<int>(sums, shape.KBlocks).Clear();
-            return;
-        }
+        var row = Row.Of(job, m);
 
-        var chunk = ActivationOrder.ChunkOf(shape);
+        // A block of 256 is two chunks, a chunk of 128 up to eight blocks.
+        var unit = Math.Max(ActivationOrder.Chunk, shape.BlockSize);
         var values = stackalloc float[MaxBlock];
         var codes = stackalloc sbyte[MaxBlock];
-        for (var g = 0; g < shape.KBlocks; g++)
+        for (var first = 0; first < shape.ActivationStride; first += unit)
         {
-            var block = LoadBlock(job, m, g, values);
-            var target = a8 + (g * shape.BlockSize);
-            sums[g] = QuantizeBlock(block, shape.BlockSize, inverse, chunk == 1 ? target : codes);
-            if (chunk != 1) Deinterleave(codes, shape.BlockSize, chunk, target);
+            for (var k = first; k < first + unit; k += shape.BlockSize)
+            {
+                var block = codes + (k - first);
+                if (inverse != 0 && k < shape.K) row.SetSum(k / shape.BlockSize, QuantizeBlock(LoadBlock(job, m, k / shape.BlockSize, values), shape.BlockSize, inverse, block));
+                else
+                {
+                    new Span<sbyte>(block, shape.BlockSize).Clear();
+                    if (k < shape.PaddedK) row.SetSum(k / shape.BlockSize, 0);
+                }
+            }
+
+            for (var c = 0; c < unit && first + c < shape.ActivationStride; c += ActivationOrder.Chunk) row.SetChunk(first + c, codes + c, shape.Bits);
         }
     }
 
@@ -53,28 +59,58 @@ public static unsafe class ActivationQuantizer
     {
         var shape = job.Weights.Shape;
         var maxBits = 0;
-        for (var k = 0; k < shape.K; k++) maxBits = Math.Max(maxBits, BitConverter.SingleToInt32Bits(Elements.Load(job.Type, job.A, ((long)m * shape.K) + k)) & int.MaxValue);
+        for (var k = 0; k < shape.K && m < job.M; k++) maxBits = Math.Max(maxBits, BitConverter.SingleToInt32Bits(Elements.Load(job.Type, job.A, ((long)m * shape.K) + k)) & int.MaxValue);
         var (scale, inverse) = ScaleOf(BitConverter.Int32BitsToSingle(maxBits));
         job.AScales[m] = scale;
-        var a8 = job.A8 + ((long)m * shape.PaddedK);
-        var chunk = ActivationOrder.ChunkOf(shape);
-        for (var g = 0; g < shape.KBlocks; g++)
+        var row = Row.Of(job, m);
+        for (var g = 0; g < shape.KBlocks; g++) row.SetSum(g, 0);
+        for (var k = 0; k < shape.ActivationStride; k++)
         {
-            var sum = 0;
-            for (var k = g * shape.BlockSize; k < (g + 1) * shape.BlockSize; k++)
+            var code = 0;
+            if (k < shape.K && inverse != 0)
             {
-                var code = 0;
-                if (k < shape.K && inverse != 0)
-                {
-                    var product = Elements.Load(job.Type, job.A, ((long)m * shape.K) + k) * inverse;
-                    code = (int)MathF.Round(product, MidpointRounding.ToEven);
-                }
-
-                a8[ActivationOrder.PositionOf(k, chunk)] = (sbyte)code;
-                sum += code;
+                var product = Elements.Load(job.Type, job.A, ((long)m * shape.K) + k) * inverse;
+                code = (int)MathF.Round(product, MidpointRounding.ToEven);
+                *row.Sum(k / shape.BlockSize) += code;
             }
 
-            job.BlockSums[((long)m * shape.KBlocks) + g] = sum;
+            *row.Code(ActivationOrder.PositionOf(k, shape.Bits)) = (sbyte)code;
+        }
+    }
+
+    /// <summary>Where a row's codes and sums lie, by itself or in a panel.</summary>
+    private readonly struct Row(sbyte* codes, int* sums, int lane)
+    {
+        /// <summary>Row m of a call.</summary>
+        public static Row Of(in MatMulJob job, int m)
+        {
+            var shape = job.Weights.Shape;
+            var lane = m < job.Plan.PanelRows ? m % ActivationOrder.PanelRows : -1;
+            var first = m - Math.Max(lane, 0);
+            return new(job.A8 + ((long)first * shape.ActivationStride), job.BlockSums + ((long)first * shape.KBlocks), lane);
+        }
+
+        public sbyte* Code(int position) => codes + (lane < 0 ? position : ActivationOrder.PanelPositionOf(position, lane));
+
+        public int* Sum(int g) => sums + (lane < 0 ? g : (g * ActivationOrder.PanelRows) + lane);
+
+        public void SetSum(int g, int sum) => *Sum(g) = sum;
+
+        /// <summary>Stores a chunk of codes given in the order of k.</summary>
+        public void SetChunk(int first, sbyte* chunk, int bits)
+        {
+            if (lane < 0)
+            {
+                if (bits == 8) new ReadOnlySpan<sbyte>(chunk, ActivationOrder.Chunk).CopyTo(new Span<sbyte>(codes + first, ActivationOrder.Chunk));
+                else Deinterleave(chunk, codes + first);
+                return;
+            }
+
+            var ordered = stackalloc sbyte[ActivationOrder.Chunk];
+            if (bits != 8) Deinterleave(chunk, ordered);
+            var source = (int*)(bits == 8 ? chunk : ordered);
+            var target = (int*)Code(first);
+            for (var i = 0; i < ActivationOrder.Chunk / 4; i++) target[i * ActivationOrder.PanelRows] = source[i];
         }
     }
 
@@ -162,28 +198,16 @@ public static unsafe class ActivationQuantizer
         return Vector256.Sum(sum);
     }
 
-    /// <summary>Even k of each chunk first, then its odd k (<see cref="ActivationOrder"/>).</summary>
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static void Deinterleave(sbyte* codes, int size, int chunk, sbyte* target)
+    /// <summary>A chunk in the order of k → its even k, then its odd k.</summary>
+    private static void Deinterleave(sbyte* codes, sbyte* target)
     {
-        var half = chunk / 2;
-        var low = Vector128.Create((ushort)0xFF);
-        for (var c = 0; c < size; c += chunk)
+        var low = Vector256.Create((ushort)0xFF);
+        for (var i = 0; i < ActivationOrder.Chunk / 2; i += 32)
         {
-            if (chunk == 16)
-            {
-                var pairs = Vector128.Load((ushort*)(codes + c));
-                Vector128.Narrow(pairs & low, pairs >>> 8).Store((byte*)(target + c));
-                continue;
-            }
-
-            for (var i = 0; i < half; i += 16)
-            {
-                var first = Vector128.Load((ushort*)(codes + c + (2 * i)));
-                var second = Vector128.Load((ushort*)(codes + c + (2 * i) + 16));
-                Vector128.Narrow(first & low, second & low).Store((byte*)(target + c + i));
-                Vector128.Narrow(first >>> 8, second >>> 8).Store((byte*)(target + c + half + i));
-            }
+            var first = Vector256.Load((ushort*)(codes + (2 * i)));
+            var second = Vector256.Load((ushort*)(codes + (2 * i) + 32));
+            Vector256.Narrow(first & low, second & low).Store((byte*)(target + i));
+            Vector256.Narrow(first >>> 8, second >>> 8).Store((byte*)(target + (ActivationOrder.Chunk / 2) + i));
         }
     }
 }

@@ -5,7 +5,7 @@ namespace Onnx.IntScale;
 /// acc[m - m0, n - n0] = Σ_g scales[n,g] · Σ_{k in g} a8[m,k] · (q[n,k] - zp[n,g]), all of it in int32.
 /// </summary>
 /// <param name="job">A call whose rows are quantized.</param>
-/// <param name="m0">First row.</param>
+/// <param name="m0">First row; a multiple of 16 for panel kernels.</param>
 /// <param name="m1">One past the last row.</param>
 /// <param name="n0">First channel.</param>
 /// <param name="n1">One past the last channel.</param>
@@ -16,8 +16,10 @@ public unsafe delegate void AccumulateTile(in MatMulJob job, int m0, int m1, int
 /// <param name="Name">Name for <c>INTSCALE_CPU_KERNEL</c> and reports.</param>
 /// <param name="Needs">Instruction sets, for people.</param>
 /// <param name="IsSupported">Whether this processor has them.</param>
+/// <param name="BestFromM">Rows from which this kernel is the one to take; 1 for row kernels.</param>
+/// <param name="Panels">Whether it wants the activations in panels of 16 rows instead of rows.</param>
 /// <param name="Accumulate">The kernel.</param>
-public sealed record CpuKernel(string Name, string Needs, bool IsSupported, AccumulateTile Accumulate);
+public sealed record CpuKernel(string Name, string Needs, bool IsSupported, int BestFromM, bool Panels, AccumulateTile Accumulate);
 
 /// <summary>The CPU kernels, best first. All give the same bits.</summary>
 public static unsafe class CpuKernels
@@ -26,30 +28,54 @@ public static unsafe class CpuKernels
     public const string Variable = "INTSCALE_CPU_KERNEL";
 
     /// <summary>The specification: plain loops, any processor.</summary>
-    public static readonly CpuKernel Scalar = new("scalar", "nothing", true, ScalarKernel.Accumulate);
+    public static readonly CpuKernel Scalar = new("scalar", "nothing", true, 1, false, ScalarKernel.Accumulate);
 
     /// <summary>Every kernel, best first, whether this processor runs it or not.</summary>
     public static readonly IReadOnlyList<CpuKernel> All =
     [
-        new("avx2", "AVX2", Avx2Kernel.IsSupported, Avx2Kernel.Accumulate),
+        new("avx512bw-panel", "AVX-512BW", Avx512PanelKernel.IsSupported, 9, true, Avx512PanelKernel.Accumulate),
+        new("avx512bw", "AVX-512BW", Avx512RowKernel.IsSupported, 1, false, Avx512RowKernel.Accumulate),
+        new("avx2", "AVX2", Avx2Kernel.IsSupported, 1, false, Avx2Kernel.Accumulate),
         Scalar,
     ];
 
     /// <summary>The kernels that this processor runs, best first.</summary>
     public static IEnumerable<CpuKernel> Available => All.Where(k => k.IsSupported);
 
-    /// <summary>The kernel in use: the one that <see cref="Variable"/> names, or the best available.</summary>
-    public static CpuKernel Best { get; } = Choose(Environment.GetEnvironmentVariable(Variable));
+    /// <summary>The kernel that <see cref="Variable"/> forces, or null.</summary>
+    public static CpuKernel? Forced { get; } = Environment.GetEnvironmentVariable(Variable) is { Length: > 0 } name ? Choose(name) : null;
 
-    /// <summary>The kernel of that name, or the best one where the name is null or empty.</summary>
+    /// <summary>The kernel of that name.</summary>
     /// <exception cref="ArgumentException">No such kernel, or this processor lacks its instruction set.</exception>
-    public static CpuKernel Choose(string? name)
+    public static CpuKernel Choose(string name)
     {
-        if (string.IsNullOrEmpty(name)) return Available.First();
         var kernel = All.FirstOrDefault(k => k.Name == name)
             ?? throw new ArgumentException($"{Variable}={name}: no such kernel; there are {string.Join(", ", All.Select(k => k.Name))}");
         return kernel.IsSupported
             ? kernel
             : throw new ArgumentException($"{Variable}={name}: this processor lacks {kernel.Needs}; it runs {string.Join(", ", Available.Select(k => k.Name))}");
+    }
+
+    /// <summary>The kernels for a call with M rows.</summary>
+    /// <param name="m">Rows.</param>
+    /// <param name="forced">The only kernel to use, or null for the best.</param>
+    public static KernelPlan Plan(int m, CpuKernel? forced)
+    {
+        var row = IndexOf(forced is { Panels: false } ? forced : Available.First(k => !k.Panels));
+        var panel = forced ?? Available.FirstOrDefault(k => k.Panels && k.BestFromM <= m);
+        if (panel is not { Panels: true }) return new(0, row, row);
+
+        // A last panel that would be mostly zeros costs more than its few rows one by one.
+        var rest = m % ActivationOrder.PanelRows;
+        var filled = forced != null || rest >= panel.BestFromM ? m + ActivationOrder.PanelRows - 1 : m;
+        return new(filled / ActivationOrder.PanelRows * ActivationOrder.PanelRows, IndexOf(panel), row);
+    }
+
+    private static int IndexOf(CpuKernel kernel)
+    {
+        for (var i = 0; ; i++)
+        {
+            if (ReferenceEquals(All[i], kernel)) return i;
+        }
     }
 }

@@ -62,26 +62,34 @@ public unsafe struct MatMulJob
     /// <summary>Output [M, N].</summary>
     public void* Y;
 
-    /// <summary>Scratch: int8 activations [M, PaddedK] in the kernels' order of k (see <see cref="ActivationOrder"/>), zero-padded.</summary>
+    /// <summary>The kernels that compute it.</summary>
+    public KernelPlan Plan;
+
+    /// <summary>Scratch: int8 activations [rows, ActivationStride], zero-padded, in the kernels' order (see <see cref="ActivationOrder"/>).</summary>
     public sbyte* A8;
 
-    /// <summary>Scratch: sum of A8 over each block [M, KBlocks]; what a zero point is multiplied by.</summary>
+    /// <summary>Scratch: sum of A8 over each block, what a zero point is multiplied by: [rows, KBlocks], and [KBlocks, 16] within a panel.</summary>
     public int* BlockSums;
 
-    /// <summary>Scratch: a_scale of each row [M].</summary>
+    /// <summary>Scratch: a_scale of each row [rows].</summary>
     public float* AScales;
 
-    /// <summary>Bytes of scratch that a call with M rows needs.</summary>
-    public static long ScratchBytes(MatMulShape shape, int m) =>
-        Align((long)m * shape.PaddedK) + Align((long)m * shape.KBlocks * sizeof(int)) + Align((long)m * sizeof(float));
+    /// <summary>Bytes of scratch that a call needs.</summary>
+    /// <param name="shape">The weights' shape.</param>
+    /// <param name="rows">M, and where rows lie in panels all rows of the last panel: <see cref="KernelPlan.ScratchRows"/>.</param>
+    public static long ScratchBytes(MatMulShape shape, int rows) =>
+        Align((long)rows * shape.ActivationStride) + Align((long)rows * shape.KBlocks * sizeof(int)) + Align((long)rows * sizeof(float)) + Alignment;
 
-    /// <summary>Lays the three scratch arrays out in memory of at least <see cref="ScratchBytes"/> bytes, best 64-byte aligned.</summary>
+    /// <summary>Lays the three scratch arrays out, 64-byte aligned, in memory of at least <see cref="ScratchBytes"/> bytes.</summary>
     public void UseScratch(byte* scratch)
     {
-        A8 = (sbyte*)scratch;
-        BlockSums = (int*)(scratch + Align((long)M * Weights.Shape.PaddedK));
-        AScales = (float*)((byte*)BlockSums + Align((long)M * Weights.Shape.KBlocks * sizeof(int)));
+        var rows = Plan.ScratchRows(M);
+        A8 = (sbyte*)Align((long)scratch);
+        BlockSums = (int*)(A8 + Align((long)rows * Weights.Shape.ActivationStride));
+        AScales = (float*)((byte*)BlockSums + Align((long)rows * Weights.Shape.KBlocks * sizeof(int)));
     }
 
-    private static long Align(long bytes) => (bytes + 63) & ~63L;
+    private const int Alignment = 64;
+
+    private static long Align(long bytes) => (bytes + Alignment - 1) & -Alignment;
 }

@@ -13,6 +13,12 @@ public readonly record struct MatMulShape(int K, int N, int Bits, int BlockSize)
     /// <summary>K rounded up to whole blocks.</summary>
     public int PaddedK => KBlocks * BlockSize;
 
+    /// <summary>
+    /// Bytes of one row of int8 activations: PaddedK rounded up to an odd number of <see cref="ActivationOrder.Chunk"/>s. Rows a power of two
+    /// apart would fight for the same sets of the cache.
+    /// </summary>
+    public int ActivationStride => (((PaddedK + ActivationOrder.Chunk - 1) / ActivationOrder.Chunk) | 1) * ActivationOrder.Chunk;
+
     /// <summary>Bytes of one block of codes.</summary>
     public int BlockBytes => BlockSize * Bits / 8;
 

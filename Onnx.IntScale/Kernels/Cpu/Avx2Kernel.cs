@@ -1,3 +1,4 @@
+using System.Numerics;
 using System.Runtime.CompilerServices;
 using System.Runtime.Intrinsics;
 using System.Runtime.Intrinsics.X86;
@@ -5,99 +6,141 @@ using System.Runtime.Intrinsics.X86;
 namespace Onnx.IntScale;
 
 /// <summary>
-/// AVX2, on the stored layout. With 4-bit codes u (unsigned) and a8 (signed):
-/// <code>
-/// p16 = vpmaddubsw(u, a8)                 pairs: |p| ≤ 2·15·127 = 3810, so eight of them (block 256) still fit int16
-/// acc += vpmaddwd(p16, scales[n,g])       widens to int32 and multiplies by the integer scale in one instruction
-/// </code>
-/// The zero points are taken off afterwards, Σ_g scales[n,g]·zp[n,g]·blocksum[m,g]; sums that wrap around on the way end up right,
-/// since the certificate bounds the final one.
+/// AVX2 for any number of rows, vector lanes along k: <see cref="Avx512RowKernel"/> at half the width. 32 bytes of B hold 64 4-bit codes,
+/// the even or odd k of half a chunk each.
 /// </summary>
 public static unsafe class Avx2Kernel
 {
+    private const int PrefetchAhead = 4096;
+
     /// <summary>Whether this processor has AVX2.</summary>
     public static bool IsSupported => Avx2.IsSupported;
 
     /// <inheritdoc cref="AccumulateTile"/>
+    [SkipLocalsInit]
     public static void Accumulate(in MatMulJob job, int m0, int m1, int n0, int n1, int* acc)
     {
         var shape = job.Weights.Shape;
         var stride = n1 - n0;
+        var factors = stackalloc int[ZeroPointFactors.Step];
         for (var n = n0; n < n1; n++)
         {
             var column = acc + (n - n0);
             var m = m0;
-            if (shape.Bits == 4 && shape.BlockSize >= 64)
+            if (shape.Bits == 4)
             {
-                for (; m <= m1 - 4; m += 4, column += 4 * stride) FourRows(job, m, n, column, stride);
+                for (; m <= m1 - 4; m += 4, column += 4 * stride) Four(job, m, n, factors, column, stride);
             }
 
-            for (; m < m1; m++, column += stride) *column = OneRow(job, m, n);
-            ZeroPointCorrection.Apply(job, m0, m1, n, acc + (n - n0), stride);
+            for (; m < m1; m++, column += stride) *column = One(job, m, n, factors);
         }
     }
 
+    /// <summary>The scales of B vector v of a channel, one int16 a lane. Never reads past the channel's scales.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static int OneRow(in MatMulJob job, int m, int n)
+    private static Vector256<short> ScaleVector(short* scales, int v, int codes, MatMulShape shape)
     {
-        var shape = job.Weights.Shape;
-        var a = job.A8 + ((long)m * shape.PaddedK);
-        var b = job.Weights.Block(n, 0);
-        var scales = job.Weights.ScalesOf(n);
-        if (shape.Bits == 8) return Bytes(a, b, scales, shape);
-        return shape.BlockSize >= 64 ? Nibbles64(a, b, scales, shape) : NibblesSmall(a, b, scales, shape);
+        if (shape.BlockSize >= codes) return Vector256.Create(scales[v >> BitOperations.Log2((uint)(shape.BlockSize / codes))]);
+        var g = v * (codes / shape.BlockSize);
+        short Next(int i) => g + i < shape.KBlocks ? scales[g + i] : (short)0;
+        return codes == 2 * shape.BlockSize
+            ? Vector256.Create(Vector128.Create(scales[g]), Vector128.Create(Next(1)))
+            : Vector256.Create(Vector64.Create(scales[g]).AsInt64()[0], Vector64.Create(Next(1)).AsInt64()[0], Vector64.Create(Next(2)).AsInt64()[0], Vector64.Create(Next(3)).AsInt64()[0]).AsInt16();
     }
 
-    /// <summary>4 bits, block 64 and more: one vector of B holds 64 codes, even k low, odd k high.</summary>
-    private static int Nibbles64(sbyte* a, byte* b, short* scales, MatMulShape shape)
+    /// <summary>A row's last, partial B vector, zero-padded, placed so that it continues the row.</summary>
+    private static byte* Tail(byte* row, int rowBytes, byte* buffer)
     {
-        var mask = Vector256.Create((byte)0xF);
+        var full = rowBytes & ~31;
+        new Span<byte>(buffer, 32).Clear();
+        new ReadOnlySpan<byte>(row + full, rowBytes - full).CopyTo(new Span<byte>(buffer, 32));
+        return buffer - full;
+    }
+
+    /// <summary>Where the even k of B vector v lie; its odd k lie half a chunk further.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static int EvenAt(int v) => ((v >> 1) * ActivationOrder.Chunk) + ((v & 1) * 32);
+
+    [SkipLocalsInit]
+    private static int One(in MatMulJob job, int m, int n, int* factors)
+    {
+        var shape = job.Weights.Shape;
+        var a = job.A8 + ((long)m * shape.ActivationStride);
+        var b = job.Weights.Block(n, 0);
+        var scales = job.Weights.ScalesOf(n);
+        var nibble = Vector256.Create((byte)0xF);
+        var rowBytes = shape.RowBytes;
+        var tail = stackalloc byte[32];
         var acc = Vector256<int>.Zero;
-        for (var g = 0; g < shape.KBlocks; g++)
+        var high = Vector256<int>.Zero;
+        for (var v = 0; v * 32 < rowBytes; v++)
         {
-            var p16 = Vector256<short>.Zero;
-            for (var i = 0; i < shape.BlockSize; i += 64, a += 64, b += 32)
+            if ((v + 1) * 32 > rowBytes) b = Tail(b, rowBytes, tail);
+            Sse.Prefetch0(b + (v * 32) + PrefetchAhead);
+            var codes = Vector256.Load(b + (v * 32));
+            var low = codes & nibble;
+            var upper = (codes.AsUInt16() >>> 4).AsByte() & nibble;
+            if (shape.Bits == 4)
             {
-                var codes = Vector256.Load(b);
-                p16 += Avx2.MultiplyAddAdjacent(codes & mask, Vector256.Load(a));
-                p16 += Avx2.MultiplyAddAdjacent(codes.AsUInt16().ShiftNibble() & mask, Vector256.Load(a + 32));
+                acc += Avx2.MultiplyAddAdjacent(Pairs(low, upper, a + EvenAt(v)), ScaleVector(scales, v, 64, shape));
+                continue;
             }
 
-            acc += Avx2.MultiplyAddAdjacent(p16, Vector256.Create(scales[g]));
+            // 8-bit codes as two planes of nibbles: q = 16·high + low.
+            var scale = ScaleVector(scales, v, 32, shape);
+            acc += Avx2.MultiplyAddAdjacent(Avx2.MultiplyAddAdjacent(low, Vector256.Load(a + (v * 32))), scale);
+            high += Avx2.MultiplyAddAdjacent(Avx2.MultiplyAddAdjacent(upper, Vector256.Load(a + (v * 32))), scale);
+        }
+
+        acc += high << 4;
+        for (var g0 = 0; g0 < shape.KBlocks; g0 += ZeroPointFactors.Step)
+        {
+            var count = ZeroPointFactors.Fill(job.Weights, n, g0, factors);
+            var sums = job.BlockSums + ((long)m * shape.KBlocks) + g0;
+            for (var g = 0; g < count; g += 8) acc -= Vector256.Load(factors + g) * Vector256.Load(sums + g);
         }
 
         return Vector256.Sum(acc);
     }
 
-    /// <summary>The same for rows m..m+4, so that codes are unpacked once for the four.</summary>
-    private static void FourRows(in MatMulJob job, int m, int n, int* column, int stride)
+    /// <summary>The same for rows m..m+4 and 4 bits, so that codes are unpacked once for the four.</summary>
+    [SkipLocalsInit]
+    private static void Four(in MatMulJob job, int m, int n, int* factors, int* column, int stride)
     {
         var shape = job.Weights.Shape;
-        long row = shape.PaddedK;
-        var a = job.A8 + (m * row);
+        long row = shape.ActivationStride;
         var b = job.Weights.Block(n, 0);
         var scales = job.Weights.ScalesOf(n);
-        var mask = Vector256.Create((byte)0xF);
+        var nibble = Vector256.Create((byte)0xF);
+        var rowBytes = shape.RowBytes;
+        var tail = stackalloc byte[32];
         Vector256<int> acc0 = default, acc1 = default, acc2 = default, acc3 = default;
-        for (var g = 0; g < shape.KBlocks; g++)
+        for (var v = 0; v * 32 < rowBytes; v++)
         {
-            Vector256<short> p0 = default, p1 = default, p2 = default, p3 = default;
-            for (var i = 0; i < shape.BlockSize; i += 64, a += 64, b += 32)
-            {
-                var codes = Vector256.Load(b);
-                var even = codes & mask;
-                var odd = codes.AsUInt16().ShiftNibble() & mask;
-                p0 += Avx2.MultiplyAddAdjacent(even, Vector256.Load(a)) + Avx2.MultiplyAddAdjacent(odd, Vector256.Load(a + 32));
-                p1 += Avx2.MultiplyAddAdjacent(even, Vector256.Load(a + row)) + Avx2.MultiplyAddAdjacent(odd, Vector256.Load(a + row + 32));
-                p2 += Avx2.MultiplyAddAdjacent(even, Vector256.Load(a + (2 * row))) + Avx2.MultiplyAddAdjacent(odd, Vector256.Load(a + (2 * row) + 32));
-                p3 += Avx2.MultiplyAddAdjacent(even, Vector256.Load(a + (3 * row))) + Avx2.MultiplyAddAdjacent(odd, Vector256.Load(a + (3 * row) + 32));
-            }
+            if ((v + 1) * 32 > rowBytes) b = Tail(b, rowBytes, tail);
+            var codes = Vector256.Load(b + (v * 32));
+            var even = codes & nibble;
+            var odd = (codes.AsUInt16() >>> 4).AsByte() & nibble;
+            var scale = ScaleVector(scales, v, 64, shape);
+            var a = job.A8 + (m * row) + EvenAt(v);
+            acc0 += Avx2.MultiplyAddAdjacent(Pairs(even, odd, a), scale);
+            acc1 += Avx2.MultiplyAddAdjacent(Pairs(even, odd, a + row), scale);
+            acc2 += Avx2.MultiplyAddAdjacent(Pairs(even, odd, a + (2 * row)), scale);
+            acc3 += Avx2.MultiplyAddAdjacent(Pairs(even, odd, a + (3 * row)), scale);
+        }
 
-            var scale = Vector256.Create(scales[g]);
-            acc0 += Avx2.MultiplyAddAdjacent(p0, scale);
-            acc1 += Avx2.MultiplyAddAdjacent(p1, scale);
-            acc2 += Avx2.MultiplyAddAdjacent(p2, scale);
-            acc3 += Avx2.MultiplyAddAdjacent(p3, scale);
+        for (var g0 = 0; g0 < shape.KBlocks; g0 += ZeroPointFactors.Step)
+        {
+            var count = ZeroPointFactors.Fill(job.Weights, n, g0, factors);
+            var sums = job.BlockSums + ((long)m * shape.KBlocks) + g0;
+            for (var g = 0; g < count; g += 8, sums += 8)
+            {
+                var f = Vector256.Load(factors + g);
+                acc0 -= f * Vector256.Load(sums);
+                acc1 -= f * Vector256.Load(sums + shape.KBlocks);
+                acc2 -= f * Vector256.Load(sums + (2 * shape.KBlocks));
+                acc3 -= f * Vector256.Load(sums + (3 * shape.KBlocks));
+            }
         }
 
         column[0] = Vector256.Sum(acc0);
@@ -106,57 +149,7 @@ public static unsafe class Avx2Kernel
         column[3 * stride] = Vector256.Sum(acc3);
     }
 
-    /// <summary>4 bits, block 16 or 32: half vectors, a block of 16 unpacked into one.</summary>
-    private static int NibblesSmall(sbyte* a, byte* b, short* scales, MatMulShape shape)
-    {
-        var mask = Vector128.Create((byte)0xF);
-        var acc = Vector128<int>.Zero;
-        for (var g = 0; g < shape.KBlocks; g++)
-        {
-            Vector128<short> p16;
-            if (shape.BlockSize == 32)
-            {
-                var codes = Vector128.Load(b);
-                p16 = Ssse3.MultiplyAddAdjacent(codes & mask, Vector128.Load(a))
-                    + Ssse3.MultiplyAddAdjacent((codes.AsUInt16() >>> 4).AsByte() & mask, Vector128.Load(a + 16));
-            }
-            else
-            {
-                var codes = Vector64.Load(b);
-                var both = Vector128.Create(codes, (codes.AsUInt16() >>> 4).AsByte()) & mask;
-                p16 = Ssse3.MultiplyAddAdjacent(both, Vector128.Load(a));
-            }
-
-            acc += Sse2.MultiplyAddAdjacent(p16, Vector128.Create(scales[g]));
-            a += shape.BlockSize;
-            b += shape.BlockBytes;
-        }
-
-        return Vector128.Sum(acc);
-    }
-
-    /// <summary>
-    /// 8 bits: c = q - 128 as int8, |c| ≤ 128 as the unsigned operand and a8 with c's sign as the signed one: 2·128·127 fits int16.
-    /// What remains of the zero point, zp - 128, is left to the correction.
-    /// </summary>
-    private static int Bytes(sbyte* a, byte* b, short* scales, MatMulShape shape)
-    {
-        var sum = 0;
-        for (var g = 0; g < shape.KBlocks; g++)
-        {
-            var dot = Vector128<int>.Zero;
-            for (var i = 0; i < shape.BlockSize; i += 16, a += 16, b += 16)
-            {
-                var codes = (Vector128.Load(b) ^ Vector128.Create((byte)0x80)).AsSByte();
-                var p16 = Ssse3.MultiplyAddAdjacent(Ssse3.Abs(codes), Ssse3.Sign(Vector128.Load(a), codes));
-                dot += Sse2.MultiplyAddAdjacent(p16, Vector128<short>.One);
-            }
-
-            sum = unchecked(sum + (scales[g] * Vector128.Sum(dot)));
-        }
-
-        return sum;
-    }
-
-    private static Vector256<byte> ShiftNibble(this Vector256<ushort> codes) => (codes >>> 4).AsByte();
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static Vector256<short> Pairs(Vector256<byte> even, Vector256<byte> odd, sbyte* a) =>
+        Avx2.MultiplyAddAdjacent(even, Vector256.Load(a)) + Avx2.MultiplyAddAdjacent(odd, Vector256.Load(a + (ActivationOrder.Chunk / 2)));
 }

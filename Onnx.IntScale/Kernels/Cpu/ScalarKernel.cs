@@ -11,10 +11,9 @@ public static unsafe class ScalarKernel
     public static void Accumulate(in MatMulJob job, int m0, int m1, int n0, int n1, int* acc)
     {
         var shape = job.Weights.Shape;
-        var chunk = ActivationOrder.ChunkOf(shape);
         for (var m = m0; m < m1; m++)
         {
-            var a = job.A8 + ((long)m * shape.PaddedK);
+            var a = job.A8 + ((long)m * shape.ActivationStride);
             for (var n = n0; n < n1; n++)
             {
                 var scales = job.Weights.ScalesOf(n);
@@ -27,7 +26,7 @@ public static unsafe class ScalarKernel
                     for (var i = 0; i < shape.BlockSize; i++)
                     {
                         var q = shape.Bits == 8 ? block[i] : (block[i >> 1] >> ((i & 1) * 4)) & 0xF;
-                        dot += a[ActivationOrder.PositionOf((g * shape.BlockSize) + i, chunk)] * (q - zeroPoint);
+                        dot += a[ActivationOrder.PositionOf((g * shape.BlockSize) + i, shape.Bits)] * (q - zeroPoint);
                     }
 
                     sum = unchecked(sum + (scales[g] * dot));
