@@ -1,0 +1,63 @@
+using System.Globalization;
+using System.Text.Encodings.Web;
+using System.Text.Json;
+using System.Text.Json.Serialization;
+
+namespace Onnx.IntScale.Bench;
+
+/// <summary>Results as JSON, or as text whose tables are markdown.</summary>
+internal static class CpuReport
+{
+    private static readonly JsonSerializerOptions JsonOptions = new()
+    {
+        PropertyNamingPolicy = JsonNamingPolicy.SnakeCaseLower,
+        Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping,
+        WriteIndented = true,
+        NumberHandling = JsonNumberHandling.AllowNamedFloatingPointLiterals,
+    };
+
+    /// <summary>Everything, for machines.</summary>
+    public static string Json(Machine machine, string command, CpuBenchResult result) =>
+        JsonSerializer.Serialize(new { machine, command, session_overhead_us = result.OverheadUs, other_cores = result.OtherCores.Average(), result.Rows }, JsonOptions);
+
+    /// <summary>Everything, for people.</summary>
+    public static string Text(Machine machine, string command, CpuBenchResult result) => string.Join(Environment.NewLine,
+    [
+        F($"- CPU: {machine.Cpu}, {machine.Cores} logical cores ({machine.InstructionSets}); data caches {machine.Caches}; {machine.MemoryGib:F1} GiB"),
+        $"- {machine.Os}, .NET {machine.Dotnet}, ONNX Runtime {machine.OnnxRuntime}",
+        $"- `{command}`",
+        $"- a Run that computes nothing takes {string.Join(", ", result.OverheadUs.Select(o => F($"{o.Value:F1} µs (threads={o.Key})")))}; it is part of every time below",
+        F($"- meanwhile other processes kept {result.OtherCores.Average():F2} cores busy on average, {result.OtherCores.Max():F2} at worst"),
+        "",
+        "Time of MatMulNBits (accuracy_level 4) / time of intscale; above 1, intscale is faster:",
+        "",
+        .. Summary(result.Rows),
+        "",
+        .. Table(
+            ["K x N", "threads", "M", "operator", "kernel", "µs", "GOP/s", "GB/s", "level 4 / it"],
+            result.Rows.Select(r => new[] { $"{r.K} x {r.N}", F($"{r.Threads}"), F($"{r.M}"), r.Operator, r.Kernel, F($"{r.Us:F1}"), F($"{r.Gops:F1}"), F($"{r.Gbps:F1}"), F($"{r.Ratio:F2}") })),
+    ]);
+
+    private static IEnumerable<string> Summary(IReadOnlyList<BenchRow> rows)
+    {
+        var ours = rows.Where(r => r.Operator == BenchOperator.Ours).ToList();
+        return Table(
+            ["K x N", "threads", .. ours.Select(r => r.M).Distinct().Select(m => F($"M={m}"))],
+            ours.GroupBy(r => (r.K, r.N, r.Threads)).Select(g => (string[])[$"{g.Key.K} x {g.Key.N}", F($"{g.Key.Threads}"), .. g.Select(r => F($"{r.Ratio:F2}"))]));
+    }
+
+    /// <summary>A markdown table; columns of numbers are right-aligned.</summary>
+    private static IEnumerable<string> Table(string[] header, IEnumerable<string[]> rows)
+    {
+        string[][] all = [header, .. rows];
+        var widths = header.Select((_, i) => Math.Max(3, all.Max(r => r[i].Length))).ToArray();
+        var numbers = header.Select((_, i) => double.TryParse(all[^1][i], CultureInfo.InvariantCulture, out var _)).ToArray();
+        yield return Line(Padded(header));
+        yield return Line(widths.Select((w, i) => numbers[i] ? new string('-', w - 1) + ":" : new string('-', w)));
+        foreach (var row in all.Skip(1)) yield return Line(Padded(row));
+        string Line(IEnumerable<string> cells) => $"| {string.Join(" | ", cells)} |";
+        IEnumerable<string> Padded(string[] row) => row.Select((cell, i) => numbers[i] ? cell.PadLeft(widths[i]) : cell.PadRight(widths[i]));
+    }
+
+    private static string F(FormattableString text) => text.ToString(CultureInfo.InvariantCulture);
+}
