@@ -6,14 +6,16 @@ public sealed unsafe class ActivationQuantizerTests
     public void QuantizeRow_RandomAndOddRows_EqualsScalar() => KernelCase.ForAll(800, c =>
     {
         using var memory = new KernelMemory(c with { N = 1 });
-        var shape = memory.Job.Weights.Shape;
-        var scratch = new Span<byte>(memory.Job.A8, (int)MatMulJob.ScratchBytes(shape, c.M));
-        scratch.Clear();
-        for (var m = 0; m < c.M; m++) ActivationQuantizer.QuantizeRowScalar(memory.Job, m);
-        var expected = scratch.ToArray();
-        scratch.Clear();
-        for (var m = 0; m < c.M; m++) ActivationQuantizer.QuantizeRow(memory.Job, m);
-        Assert.True(scratch.SequenceEqual(expected), c.ToString());
+        foreach (var kernel in CpuKernels.Available)
+        {
+            var scratch = memory.Use(kernel);
+            var rows = memory.Job.Plan.ScratchRows(c.M);
+            for (var m = 0; m < rows; m++) ActivationQuantizer.QuantizeRowScalar(memory.Job, m);
+            var expected = scratch.ToArray();
+            memory.Use(kernel);
+            for (var m = 0; m < rows; m++) ActivationQuantizer.QuantizeRow(memory.Job, m);
+            Assert.True(scratch.SequenceEqual(expected), $"{kernel.Name}: {c}");
+        }
     });
 
     [Theory]

@@ -39,13 +39,14 @@ public sealed unsafe class KernelTests
         // A token's result must not depend on what it is batched with.
         var c = new KernelCase(150, 200, 70, 4, 32, true, true, ElementType.Float, Flavor.Plain, 5);
         using var memory = new KernelMemory(c);
-        var batch = memory.Run(CpuKernels.Best);
+        var batch = memory.Run(null);
         var rowBytes = c.N * sizeof(float);
         for (var m = 0; m < c.M; m += 7)
         {
-            var alone = memory.Job with { M = 1, A = (float*)memory.Job.A + (m * c.K), Y = (float*)memory.Job.Y + (m * c.N) };
+            var alone = memory.Job with { Plan = CpuKernels.Plan(1), M = 1, A = (float*)memory.Job.A + (m * c.K), Y = (float*)memory.Job.Y + (m * c.N) };
             new Span<byte>(alone.Y, rowBytes).Clear();
-            IntScaleMatMul.Run(alone, CpuKernels.Best);
+            alone.UseScratch((byte*)memory.Job.A8);
+            IntScaleMatMul.Run(alone);
             Assert.True(new Span<byte>(alone.Y, rowBytes).SequenceEqual(batch.AsSpan(m * rowBytes, rowBytes)), $"row {m}");
         }
     }
@@ -58,7 +59,7 @@ public sealed unsafe class KernelTests
         var a = new Span<float>(memory.Job.A, c.M * c.K);
         a[..c.K].Clear();
         a[c.K + 3] = float.PositiveInfinity;
-        memory.Run(CpuKernels.Best);
+        memory.Run(null);
         var y = new Span<float>(memory.Job.Y, c.M * c.N);
         Assert.All(y[..c.N].ToArray(), v => Assert.Equal(0, v));
         Assert.All(y.Slice(c.N, c.N).ToArray(), v => Assert.True(float.IsNaN(v)));
@@ -71,8 +72,9 @@ public sealed unsafe class KernelTests
         // The operator as a whole, against double arithmetic on dequantized weights: |error| ≤ K · a_scale/2 · max|w| and rounding.
         var c = new KernelCase(4, 300, 33, 4, 64, true, true, ElementType.Float, Flavor.Plain, 3);
         using var memory = new KernelMemory(c);
-        memory.Run(CpuKernels.Best);
+        memory.Run(null);
         var w = memory.Job.Weights;
+        Assert.Equal(0, memory.Job.Plan.PanelRows);
         for (var m = 0; m < c.M; m++)
         {
             for (var n = 0; n < c.N; n++)
@@ -89,6 +91,20 @@ public sealed unsafe class KernelTests
                 Assert.InRange(((float*)memory.Job.Y)[(m * c.N) + n], expected - bound, expected + bound);
             }
         }
+    }
+
+    [Theory]
+    [InlineData(1, 0)]
+    [InlineData(16, 16)]
+    [InlineData(17, 16)]
+    [InlineData(31, 32)]
+    public void Plan_PanelsWhereTheProcessorHasThem_LeaveFewRowsOver(int m, int panelRows)
+    {
+        var plan = CpuKernels.Plan(m);
+        Assert.False(CpuKernels.All[plan.Row].Panels);
+        Assert.Equal(CpuKernels.Available.Any(k => k.Panels) ? panelRows : 0, plan.PanelRows);
+        foreach (var kernel in CpuKernels.Available)
+            Assert.Equal(kernel, CpuKernels.All[CpuKernels.Plan(m, kernel) is { PanelRows: > 0 } p ? p.Panel : CpuKernels.Plan(m, kernel).Row]);
     }
 
     [Fact]

@@ -53,12 +53,13 @@ public sealed class LayerMeter(ModelFile converted, IReadOnlyList<LayerTap> taps
     {
         using var weights = node.Load(converted, _index);
         using var bias = Bias(node, a.Type);
-        using var scratch = new TensorBuffer(MatMulJob.ScratchBytes(node.Shape, a.Rows));
+        var plan = CpuKernels.Plan(a.Rows);
+        using var scratch = new TensorBuffer(MatMulJob.ScratchBytes(node.Shape, plan.ScratchRows(a.Rows)));
         using var y = new TensorBuffer((long)a.Rows * node.Shape.N * Elements.SizeOf(a.Type));
-        var job = new MatMulJob { Weights = weights.View, M = a.Rows, Type = a.Type, A = a.Data, Y = y.Data, Bias = bias == null ? null : bias.Data };
+        var job = new MatMulJob { Weights = weights.View, Plan = plan, M = a.Rows, Type = a.Type, A = a.Data, Y = y.Data, Bias = bias == null ? null : bias.Data };
         job.UseScratch(scratch.Data);
         Parallel.For(0, IntScaleMatMul.QuantizeTasks(job), _parallel, task => IntScaleMatMul.Quantize(job, task));
-        Parallel.For(0, IntScaleMatMul.TileTasks(job), _parallel, task => IntScaleMatMul.ComputeTiles(job, CpuKernels.Best, task));
+        Parallel.For(0, IntScaleMatMul.TileTasks(job), _parallel, task => IntScaleMatMul.ComputeTiles(job, task));
         return Compare(reference, new TensorRows(a.Type, y.Data, a.Rows, node.Shape.N));
     }
 

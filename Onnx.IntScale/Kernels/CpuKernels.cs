@@ -33,7 +33,7 @@ public static unsafe class CpuKernels
     /// <summary>Every kernel, best first, whether this processor runs it or not.</summary>
     public static readonly IReadOnlyList<CpuKernel> All =
     [
-        new("avx512bw-panel", "AVX-512BW", Avx512PanelKernel.IsSupported, 9, true, Avx512PanelKernel.Accumulate),
+        new("avx512bw-panel", "AVX-512BW", Avx512PanelKernel.IsSupported, 12, true, Avx512PanelKernel.Accumulate),
         new("avx512bw", "AVX-512BW", Avx512RowKernel.IsSupported, 1, false, Avx512RowKernel.Accumulate),
         new("avx2", "AVX2", Avx2Kernel.IsSupported, 1, false, Avx2Kernel.Accumulate),
         Scalar,
@@ -58,17 +58,37 @@ public static unsafe class CpuKernels
 
     /// <summary>The kernels for a call with M rows.</summary>
     /// <param name="m">Rows.</param>
-    /// <param name="forced">The only kernel to use, or null for the best.</param>
-    public static KernelPlan Plan(int m, CpuKernel? forced)
+    /// <param name="only">The only kernel to use; null for <see cref="Forced"/>, or else the best.</param>
+    public static KernelPlan Plan(int m, CpuKernel? only = null)
     {
-        var row = IndexOf(forced is { Panels: false } ? forced : Available.First(k => !k.Panels));
-        var panel = forced ?? Available.FirstOrDefault(k => k.Panels && k.BestFromM <= m);
-        if (panel is not { Panels: true }) return new(0, row, row);
+        only ??= Forced;
+        var row = only is { Panels: false } ? IndexOf(only) : IndexOfBest(panels: false, 1);
+        var panel = only == null ? IndexOfBest(panels: true, m) : only.Panels ? IndexOf(only) : -1;
+        if (panel < 0) return new(0, row, row);
 
         // A last panel that would be mostly zeros costs more than its few rows one by one.
         var rest = m % ActivationOrder.PanelRows;
-        var filled = forced != null || rest >= panel.BestFromM ? m + ActivationOrder.PanelRows - 1 : m;
-        return new(filled / ActivationOrder.PanelRows * ActivationOrder.PanelRows, IndexOf(panel), row);
+        var filled = only != null || rest >= All[panel].BestFromM ? m + ActivationOrder.PanelRows - 1 : m;
+        return new(filled / ActivationOrder.PanelRows * ActivationOrder.PanelRows, panel, row);
+    }
+
+    /// <summary>Names of the kernels that a call with M rows uses.</summary>
+    public static string Describe(int m) => Plan(m) switch
+    {
+        { PanelRows: 0 } plan => All[plan.Row].Name,
+        var plan when plan.PanelRows >= m => All[plan.Panel].Name,
+        var plan => $"{All[plan.Panel].Name}, {All[plan.Row].Name}",
+    };
+
+    /// <summary>Place in <see cref="All"/> of the first available kernel of a form for M rows, or -1. Called on every run of a node: no allocation.</summary>
+    private static int IndexOfBest(bool panels, int m)
+    {
+        for (var i = 0; i < All.Count; i++)
+        {
+            if (All[i].IsSupported && All[i].Panels == panels && All[i].BestFromM <= m) return i;
+        }
+
+        return -1;
     }
 
     private static int IndexOf(CpuKernel kernel)

@@ -16,7 +16,6 @@ internal sealed unsafe class IntScaleKernel
     private readonly OrtApi _api;
     private readonly ElementType _type;
     private readonly WeightView _weights;
-    private readonly CpuKernel _cpu = CpuKernels.Best;
     private readonly string _node;
     private readonly nint _self;
     private readonly void* _allocator;
@@ -32,6 +31,8 @@ internal sealed unsafe class IntScaleKernel
         if (k >= 0 && k != _weights.Shape.K) throw new NodeFaultException(KernelWeights.WrongK(k, _weights.Shape.K));
         var bias = api.ConstantInput(info, OpSchema.Bias);
         if (bias != null) CheckBias(bias);
+        // A kernel that the user forces and this processor lacks is told now, not at the first run.
+        _ = CpuKernels.Forced;
         _allocator = api.Allocator(info);
         _self = GCHandle.ToIntPtr(GCHandle.Alloc(this));
     }
@@ -89,10 +90,11 @@ internal sealed unsafe class IntScaleKernel
         job.Y = _api.Data(_api.Output(context, dims, shape.Rank));
         if (job.M == 0) return;
 
+        job.Plan = CpuKernels.Plan(job.M);
         job.A = _api.Data(a);
         var bias = _api.Input(context, OpSchema.Bias);
         if (bias != null) job.Bias = CheckBias(bias);
-        var scratch = _api.Alloc(_allocator, MatMulJob.ScratchBytes(_weights.Shape, job.M));
+        var scratch = _api.Alloc(_allocator, MatMulJob.ScratchBytes(_weights.Shape, job.Plan.ScratchRows(job.M)));
         try
         {
             job.UseScratch((byte*)scratch);
@@ -143,7 +145,7 @@ internal sealed unsafe class IntScaleKernel
 
     private void RunTask(Round* round, int task)
     {
-        if (round->Tiles) IntScaleMatMul.ComputeTiles(round->Job, _cpu, task);
+        if (round->Tiles) IntScaleMatMul.ComputeTiles(round->Job, task);
         else IntScaleMatMul.Quantize(round->Job, task);
     }
 

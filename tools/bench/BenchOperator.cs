@@ -2,11 +2,10 @@ namespace Onnx.IntScale.Bench;
 
 /// <summary>One operator to measure.</summary>
 /// <param name="Name">Name in results.</param>
-/// <param name="Kernel">Name of our CPU kernel; empty for ONNX Runtime's operators.</param>
 /// <param name="MaxError">Largest ‖y - ŷ‖ / ‖y‖ against the float product that counts as right.</param>
 /// <param name="WeightBytes">Bytes of one weight set as the model stores it.</param>
 /// <param name="Model">The model of one weight set.</param>
-internal sealed record BenchOperator(string Name, string Kernel, double MaxError, Func<MatMulShape, long> WeightBytes, Func<WeightSet, byte[]> Model)
+internal sealed record BenchOperator(string Name, double MaxError, Func<MatMulShape, long> WeightBytes, Func<WeightSet, byte[]> Model)
 {
     /// <summary>Name of the operator that ratios refer to.</summary>
     public const string Baseline = "matmulnbits_level4";
@@ -19,13 +18,16 @@ internal sealed record BenchOperator(string Name, string Kernel, double MaxError
     private const double FloatError = 0.001;
 
     /// <summary>The operators in the order of their turns: ours beside the baseline; the last one is the float product that the others are checked against.</summary>
-    public static IReadOnlyList<BenchOperator> All(CpuKernel kernel) =>
+    public static IReadOnlyList<BenchOperator> All =>
     [
-        new(Ours, kernel.Name, Int8Error, s => CodeBytes(s) + ((long)s.N * ((s.KBlocks * sizeof(short)) + sizeof(float))), BenchModels.IntScale),
-        new(Baseline, "", Int8Error, NBitsBytes, w => BenchModels.MatMulNBits(w, 4)),
-        new("matmulnbits_level0", "", FloatError, NBitsBytes, w => BenchModels.MatMulNBits(w, 0)),
-        new("matmul_float32", "", FloatError, s => (long)s.K * s.N * sizeof(float), BenchModels.MatMul),
+        new(Ours, Int8Error, s => CodeBytes(s) + ((long)s.N * ((s.KBlocks * sizeof(short)) + sizeof(float))), BenchModels.IntScale),
+        new(Baseline, Int8Error, NBitsBytes, w => BenchModels.MatMulNBits(w, 4)),
+        new("matmulnbits_level0", FloatError, NBitsBytes, w => BenchModels.MatMulNBits(w, 0)),
+        new("matmul_float32", FloatError, s => (long)s.K * s.N * sizeof(float), BenchModels.MatMul),
     ];
+
+    /// <summary>Our kernels for M rows; empty for ONNX Runtime's operators.</summary>
+    public string KernelFor(int m) => Name == Ours ? CpuKernels.Describe(m) : "";
 
     private static long CodeBytes(MatMulShape s) => (long)s.N * s.RowBytes;
 

@@ -24,7 +24,7 @@ internal static class CpuBench
 {
     /// <summary>Measures everything.</summary>
     /// <exception cref="BenchException">An operator computes something else than it should.</exception>
-    public static CpuBenchResult Run(CpuBenchOptions options, CpuKernel kernel, Action<string> progress)
+    public static CpuBenchResult Run(CpuBenchOptions options, Action<string> progress)
     {
         var overhead = new SortedDictionary<int, double>();
         var rows = new List<BenchRow>();
@@ -35,7 +35,7 @@ internal static class CpuBench
             overhead[threads] = host.OverheadUs();
             foreach (var shape in options.Shapes)
             {
-                var operators = BenchOperator.All(kernel).Select(o => new RotatingOperator(host, o, shape, options.WorkingSet)).ToList();
+                var operators = BenchOperator.All.Select(o => new RotatingOperator(host, o, shape, options.WorkingSet)).ToList();
                 try
                 {
                     progress($"{shape.K} x {shape.N}, threads={threads}: building {string.Join(" + ", operators.Select(o => o.Sets))} weight sets");
@@ -100,7 +100,7 @@ internal static class CpuBench
             return [.. operators.Select((o, i) =>
             {
                 var seconds = PairedTimer.Median(times[i]);
-                return new BenchRow(shape.K, shape.N, m, threads, o.Operator.Name, o.Operator.Kernel, seconds * 1e6,
+                return new BenchRow(shape.K, shape.N, m, threads, o.Operator.Name, o.Operator.KernelFor(m), seconds * 1e6,
                     2.0 * m * shape.N * shape.K / seconds / 1e9, o.BytesMoved(m) / seconds / 1e9, PairedTimer.MedianRatio(baseline, times[i]));
             })];
         }

@@ -36,7 +36,7 @@ internal static class CpuCommand
         command.SetAction(parsed =>
         {
             // First of all: the variable is read once, when anything touches CpuKernels.
-            var used = Choose(parsed.GetValue(kernel));
+            Choose(parsed.GetValue(kernel));
             var megabytes = parsed.GetValue(workingSet);
             if (megabytes <= 0) megabytes = (int)Math.Clamp(4 * Machine.LastLevelCache() >> 20, DefaultWorkingSetMb, MaxWorkingSetMb);
             var options = new CpuBenchOptions(
@@ -46,7 +46,7 @@ internal static class CpuCommand
                 parsed.GetValue(seconds),
                 (long)megabytes << 20,
                 TimeSpan.FromSeconds(parsed.GetValue(patience)));
-            var result = CpuBench.Run(options, used, Console.Error.WriteLine);
+            var result = CpuBench.Run(options, Console.Error.WriteLine);
             var typed = $"bench {string.Join(' ', parsed.Tokens.Select(t => t.Value))}";
             Console.WriteLine(parsed.GetValue(json) ? CpuReport.Json(Machine.Describe(), typed, result) : CpuReport.Text(Machine.Describe(), typed, result));
             return 0;
@@ -54,12 +54,12 @@ internal static class CpuCommand
         return command;
     }
 
-    private static CpuKernel Choose(string? name)
+    private static void Choose(string? name)
     {
         if (name != null) Environment.SetEnvironmentVariable(CpuKernels.Variable, name);
         try
         {
-            return CpuKernels.Best;
+            _ = CpuKernels.Forced;
         }
         catch (TypeInitializationException e) when (e.InnerException is ArgumentException fault)
         {
