@@ -1,3 +1,5 @@
+using System.Numerics;
+
 namespace Onnx.IntScale;
 
 /// <summary>The size and block format of one quantized weight matrix: Y [M, N] = A [M, K] · B [N, K]ᵀ.</summary>
@@ -7,8 +9,8 @@ namespace Onnx.IntScale;
 /// <param name="BlockSize">Consecutive k that share one scale: a power of two, 16 to 256.</param>
 public readonly record struct MatMulShape(int K, int N, int Bits, int BlockSize)
 {
-    /// <summary>Blocks of a row, the last one padded: ceil(K / BlockSize).</summary>
-    public int KBlocks => (K + BlockSize - 1) / BlockSize;
+    /// <summary>Blocks of a row, the last one padded: ceil(K / BlockSize), without a division, since kernels ask often.</summary>
+    public int KBlocks => (K + BlockSize - 1) >> BitOperations.Log2((uint)BlockSize);
 
     /// <summary>K rounded up to whole blocks.</summary>
     public int PaddedK => KBlocks * BlockSize;
@@ -17,16 +19,16 @@ public readonly record struct MatMulShape(int K, int N, int Bits, int BlockSize)
     /// Bytes of one row of int8 activations: PaddedK rounded up to an odd number of <see cref="ActivationOrder.Chunk"/>s. Rows a power of two
     /// apart would fight for the same sets of the cache.
     /// </summary>
-    public int ActivationStride => (((PaddedK + ActivationOrder.Chunk - 1) / ActivationOrder.Chunk) | 1) * ActivationOrder.Chunk;
+    public int ActivationStride => (int)(((uint)(PaddedK + ActivationOrder.Chunk - 1) / ActivationOrder.Chunk) | 1) * ActivationOrder.Chunk;
 
     /// <summary>Bytes of one block of codes.</summary>
-    public int BlockBytes => BlockSize * Bits / 8;
+    public int BlockBytes => (BlockSize * Bits) >> 3;
 
     /// <summary>Bytes of one row of B; rows never share a byte.</summary>
     public int RowBytes => KBlocks * BlockBytes;
 
     /// <summary>Bytes of one row of zero_points; an odd number of 4-bit ones ends in half a byte.</summary>
-    public int ZeroPointRowBytes => (KBlocks * Bits + 7) / 8;
+    public int ZeroPointRowBytes => ((KBlocks * Bits) + 7) >> 3;
 
     /// <summary>Zero point where the zero_points input is absent: 2^(bits-1).</summary>
     public int DefaultZeroPoint => 1 << (Bits - 1);

@@ -1,0 +1,103 @@
+using Iced.Intel;
+using static Iced.Intel.AssemblerRegisters;
+
+namespace Onnx.IntScale;
+
+/// <summary>Arguments of the emitted loops, passed by pointer so that they do not depend on the system's calling convention.</summary>
+internal unsafe struct PanelArguments
+{
+    public sbyte* A;
+    public long PanelBytes;
+    public byte* Codes;
+    public int* Scales;
+    public int* Totals;
+
+    /// <summary>Runs of the piece.</summary>
+    public long Runs;
+}
+
+/// <summary>
+/// The inner loops of <see cref="VnniPanelKernel"/>, emitted for one run length, unrolled over the run:
+/// <code>
+/// p[n] = Σ over the run of vpdpbusd(broadcast u[n, 4 k], a8[4 k, 16 rows])      int32, no intermediate that could saturate
+/// t[n] += vpmulld(p[n], broadcast scales[n,g])
+/// </code>
+/// Only registers that no calling convention preserves are used: zmm0 to zmm5, zmm16 to zmm31 and the argument registers.
+/// </summary>
+internal static unsafe class VnniPanelCode
+{
+    private const int Rows = ActivationOrder.PanelRows;
+
+    /// <summary>Four channels by two panels.</summary>
+    public static void* TwoPanels(int run) => Emit(run, channels: 4, panels: 2);
+
+    /// <summary>Eight channels by one panel.</summary>
+    public static void* OnePanel(int run) => Emit(run, channels: 8, panels: 1);
+
+    private static void* Emit(int run, int channels, int panels)
+    {
+        var c = new Assembler(64);
+        var arguments = OperatingSystem.IsWindows() ? rcx : rdi;
+        var (a, b, codes, scales, totals, runs) = (r8, r9, rdx, r10, r11, rax);
+        Load(a, nameof(PanelArguments.A));
+        Load(b, nameof(PanelArguments.PanelBytes));
+        c.add(b, a);
+        Load(codes, nameof(PanelArguments.Codes));
+        Load(scales, nameof(PanelArguments.Scales));
+        Load(totals, nameof(PanelArguments.Totals));
+        Load(runs, nameof(PanelArguments.Runs));
+
+        // p: zmm16..23, t: zmm24..31, operands: zmm0..3.
+        AssemblerRegisterZMM[] p = [zmm16, zmm17, zmm18, zmm19, zmm20, zmm21, zmm22, zmm23];
+        AssemblerRegisterZMM[] t = [zmm24, zmm25, zmm26, zmm27, zmm28, zmm29, zmm30, zmm31];
+        foreach (var total in t) c.vpxord(total, total, total);
+
+        var next = c.CreateLabel();
+        c.Label(ref next);
+        foreach (var product in p) c.vpxord(product, product, product);
+        for (var k = 0; k < run; k += 4)
+        {
+            c.vmovdqu32(zmm0, __zmmword_ptr[a + (k * Rows)]);
+            if (panels == 2) c.vmovdqu32(zmm1, __zmmword_ptr[b + (k * Rows)]);
+            for (var i = 0; i < channels; i++)
+            {
+                // Two registers in turn, so that a broadcast need not wait for the product before it.
+                var code = i % 2 == 0 ? zmm2 : zmm3;
+                c.vpbroadcastd(code, __dword_ptr[codes + (k + (i * PanelTiles.Stride))]);
+                c.vpdpbusd(p[i], code, zmm0);
+                if (panels == 2) c.vpdpbusd(p[channels + i], code, zmm1);
+            }
+        }
+
+        for (var i = 0; i < channels; i++)
+        {
+            var scale = i % 2 == 0 ? zmm2 : zmm3;
+            c.vpbroadcastd(scale, __dword_ptr[scales + (i * PanelTiles.MaxRuns * sizeof(int))]);
+            for (var j = i; j < p.Length; j += channels)
+            {
+                c.vpmulld(p[j], p[j], scale);
+                c.vpaddd(t[j], t[j], p[j]);
+            }
+        }
+
+        c.add(a, run * Rows);
+        c.add(b, run * Rows);
+        c.add(codes, run);
+        c.add(scales, sizeof(int));
+        c.dec(runs);
+        c.jne(next);
+        for (var j = 0; j < t.Length; j++)
+        {
+            var at = totals + (((j % channels) + (j / channels * PanelTiles.Channels)) * Rows * sizeof(int));
+            c.vpaddd(t[j], t[j], __zmmword_ptr[at]);
+            c.vmovdqu32(__zmmword_ptr[at], t[j]);
+        }
+
+        c.vzeroupper();
+        c.ret();
+        return ExecutableCode.Place(c);
+
+        void Load(AssemblerRegister64 register, string field) =>
+            c.mov(register, __qword_ptr[arguments + (int)System.Runtime.InteropServices.Marshal.OffsetOf<PanelArguments>(field)]);
+    }
+}
