@@ -1,4 +1,5 @@
 using System.Numerics.Tensors;
+using System.Runtime.CompilerServices;
 using System.Runtime.Intrinsics;
 
 namespace Onnx.IntScale;
@@ -13,6 +14,7 @@ public static unsafe class Epilogue
     public const int MaxChannels = 256;
 
     /// <summary>Stores Y[m, n0..n1] from acc [n1 - n0]; at most <see cref="MaxChannels"/> channels.</summary>
+    [SkipLocalsInit]
     public static void StoreRow(in MatMulJob job, int m, int n0, int n1, int* acc)
     {
         var count = n1 - n0;

@@ -167,23 +167,54 @@ internal static unsafe class PanelTiles
         for (var g0 = 0; g0 < shape.KBlocks; g0 += ZeroPointFactors.Step)
         {
             var count = ZeroPointFactors.Fill(job.Weights, n, g0, factors);
-            for (var p = 0; p < panels; p++)
+            var panelSums = (long)Rows * shape.KBlocks;
+            for (var p = 0; p < panels; p += 2)
             {
-                var sums = job.BlockSums + ((long)(m0 + (p * Rows)) * shape.KBlocks) + (g0 * Rows);
-                var total = Vector512.Load(totals + (p * Channels * Rows));
-                for (var g = 0; g < count; g++) total -= Vector512.Create(factors[g]) * Vector512.Load(sums + (g * Rows));
-                total.Store(totals + (p * Channels * Rows));
+                // Two panels, so that one's products need not wait for the other's; the last of an odd number goes twice to one place.
+                var sums = job.BlockSums + ((m0 * (long)shape.KBlocks) + (p * panelSums)) + (g0 * Rows);
+                var other = p + 1 < panels ? sums + panelSums : sums;
+                var (owed, otherOwed) = (Vector512<int>.Zero, Vector512<int>.Zero);
+                for (var g = 0; g < count; g++)
+                {
+                    var factor = Vector512.Create(factors[g]);
+                    owed += factor * Vector512.Load(sums + (g * Rows));
+                    otherOwed += factor * Vector512.Load(other + (g * Rows));
+                }
+
+                var total = totals + (p * Channels * Rows);
+                (Vector512.Load(total) - owed).Store(total);
+                if (p + 1 == panels) break;
+                total += Channels * Rows;
+                (Vector512.Load(total) - otherOwed).Store(total);
             }
         }
     }
 
-    /// <summary>totals [panel, channel, row] → acc [row, channel].</summary>
+    /// <summary>totals [panel, channel, row] → acc [row, channel], four by four.</summary>
     private static void Transpose(int* totals, int rows, int channels, int* acc, int stride)
     {
-        for (var m = 0; m < rows; m++)
+        for (var m = 0; m < rows; m += 4)
         {
             var source = totals + (m / Rows * Channels * Rows) + (m % Rows);
-            for (var c = 0; c < channels; c++) acc[(m * stride) + c] = source[c * Rows];
+            var count = Math.Min(4, rows - m);
+            var c = 0;
+            for (; count == 4 && c <= channels - 4; c += 4)
+            {
+                var (x0, x1) = (Vector128.Load(source + (c * Rows)), Vector128.Load(source + ((c + 1) * Rows)));
+                var (x2, x3) = (Vector128.Load(source + ((c + 2) * Rows)), Vector128.Load(source + ((c + 3) * Rows)));
+                var (y0, y1) = (Sse2.UnpackLow(x0, x1).AsInt64(), Sse2.UnpackHigh(x0, x1).AsInt64());
+                var (y2, y3) = (Sse2.UnpackLow(x2, x3).AsInt64(), Sse2.UnpackHigh(x2, x3).AsInt64());
+                var target = acc + (m * stride) + c;
+                Sse2.UnpackLow(y0, y2).AsInt32().Store(target);
+                Sse2.UnpackHigh(y0, y2).AsInt32().Store(target + stride);
+                Sse2.UnpackLow(y1, y3).AsInt32().Store(target + (2 * stride));
+                Sse2.UnpackHigh(y1, y3).AsInt32().Store(target + (3 * stride));
+            }
+
+            for (; c < channels; c++)
+            {
+                for (var i = 0; i < count; i++) acc[((m + i) * stride) + c] = source[(c * Rows) + i];
+            }
         }
     }
 }
