@@ -39,7 +39,8 @@ internal static class ProgressLine
         var clock = new Thread(() =>
         {
             for (var wait = quiet; !ended.Wait(wait); wait = between) lines.WriteLine($"{title}: {100 * last.Item2:F0} % ({last.Item1})");
-        }) { IsBackground = true };
+        });
+        clock.IsBackground = true;
         clock.Start();
         try
         {
