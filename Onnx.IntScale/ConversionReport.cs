@@ -11,7 +11,7 @@ namespace Onnx.IntScale;
 /// <param name="WeightError">‖w - ŵ‖ / ‖w‖.</param>
 /// <param name="MaxAccumulator">The overflow certificate.</param>
 /// <param name="Amplifier">The one amplifier of the matrix, or 0.</param>
-/// <param name="AmplifierMin">Smallest amplifier of a channel.</param>
+/// <param name="AmplifierMin">Smallest amplifier of a channel that is not all zeros.</param>
 /// <param name="AmplifierMax">Largest amplifier of a channel.</param>
 /// <param name="LoweredChannels">Channels whose given amplifier was lowered to pass the limit.</param>
 /// <param name="SharedWith">The layer whose weight this one shares, or null.</param>

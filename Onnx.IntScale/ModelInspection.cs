@@ -55,10 +55,11 @@ public sealed record ModelInspection(
     {
         var model = ModelFile.Load(path);
         var graph = model.Proto.Graph;
+        foreach (var tensor in TensorWalk.Tensors(model.Proto)) model.Check(tensor);
         var found = LinearLayerFinder.Find(model, new GraphIndex(graph), [], []);
         return new(
             model.ModelPath,
-            new FileInfo(model.ModelPath).Length + TensorWalk.Tensors(model.Proto).Where(ExternalData.IsExternal).Sum(model.Check),
+            model.TotalBytes(),
             model.Proto.IrVersion,
             [.. model.Proto.OpsetImport.Select(o => $"{(o.Domain.Length > 0 ? o.Domain : "ai.onnx")} {o.Version}")],
             model.Proto.ProducerName,

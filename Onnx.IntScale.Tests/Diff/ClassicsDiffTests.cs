@@ -26,7 +26,7 @@ public sealed class ClassicsDiffTests
         Converter.Convert(Folder, folder["out"], new ConvertOptions());
         var report = ModelDiff.Run(Folder, folder["out"], Tokens(2) with { LayerWindows = 1 });
         Assert.InRange(report.Reference.Perplexity / 16.4546, 0.99, 1.01);
-        Assert.InRange(report.PerplexityRatio, 1.0, 1.15);
+        Assert.InRange(report.PerplexityRatio, 1.0, 1.09);
         Assert.InRange(report.Kl.Mean, 0.02, 0.12);
         Assert.InRange(report.Top1Agreement, 0.75, 0.95);
         Assert.Equal(43, report.Layers.Count);

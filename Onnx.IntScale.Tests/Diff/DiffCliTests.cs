@@ -53,7 +53,7 @@ public sealed class DiffCliTests : IDisposable
     {
         var run = CliTests.Run("diff", _folder["in"], _folder["out"]);
         Assert.Equal(2, run.Code);
-        Assert.Contains("intscale sample", run.Error, StringComparison.Ordinal);
+        Assert.Contains($"intscale -- sample {_folder["in"]} {_folder["in/eval_tokens.npy"]}", run.Error, StringComparison.Ordinal);
         Assert.Single(run.Error.TrimEnd().Split('\n'));
     }
 }

@@ -1,3 +1,4 @@
+using Google.Protobuf;
 using DataType = Onnx.TensorProto.Types.DataType;
 
 namespace Onnx.IntScale.Tests;
@@ -48,5 +49,43 @@ public sealed class ModelFileTests
         writer.Append("small", DataType.Uint8, [3], [1, 2, 3]);
         var large = writer.Append("large", DataType.Uint8, [1 << 17], new byte[1 << 17]);
         Assert.Equal(4096, ExternalData.Of(large, folder["model.onnx"]).Offset);
+    }
+
+    /// <summary>2^32 by 2^32 elements are 2^64, which wraps around to nothing.</summary>
+    [Fact]
+    public void Inspect_ImpossibleTensor_IsRefused()
+    {
+        using var folder = new TempFolder();
+        var tiny = TinyModel.TwoLayers();
+        tiny.Proto.Graph.Initializer[0].Dims.Clear();
+        tiny.Proto.Graph.Initializer[0].Dims.Add([1L << 32, 1L << 32]);
+        Assert.Contains("impossible shape", Assert.Throws<ModelException>(() => ModelInspection.Of(tiny.Save(folder.Path))).Message, StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData("K", (1L << 32) + 96)]
+    [InlineData("N", -40)]
+    [InlineData("K", int.MaxValue)]
+    [InlineData("bits", (1L << 32) + 4)]
+    public void IntScaleNode_AttributeOutOfRange_IsRefused(string attribute, long value)
+    {
+        using var folder = new TempFolder();
+        Converter.Convert(TinyModel.TwoLayers().Save(folder["in"]), folder["out"], new ConvertOptions());
+        var model = ModelFile.Load(folder["out"]);
+        model.Proto.Graph.Node[0].Attribute.Single(a => a.Name == attribute).I = value;
+        File.WriteAllBytes(model.ModelPath, model.Proto.ToByteArray());
+        Assert.Contains($"attribute {attribute} is {value}", Assert.Throws<ModelException>(() => Verifier.Verify(folder["out"])).Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void Chunks_Stop()
+    {
+        using var folder = new TempFolder();
+        var model = ModelFile.Load(TinyModel.TwoLayers().Save(folder.Path));
+        var tensor = model.Proto.Graph.Initializer[0];
+        Assert.Throws<OperationCanceledException>(() => model.Read(tensor, new CancellationToken(canceled: true)));
+        using var writer = new ModelWriter(folder["out/model.onnx"]);
+        Assert.Throws<OperationCanceledException>(() => writer.CopyExternal(model, tensor, cancel: new CancellationToken(canceled: true)));
+        Assert.Throws<OperationCanceledException>(() => writer.CopyFile(model.ModelPath, new CancellationToken(canceled: true)));
     }
 }

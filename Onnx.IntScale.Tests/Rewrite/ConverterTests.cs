@@ -1,4 +1,5 @@
 using Google.Protobuf;
+using Microsoft.ML.OnnxRuntime;
 using DataType = Onnx.TensorProto.Types.DataType;
 
 namespace Onnx.IntScale.Tests;
@@ -97,6 +98,67 @@ public sealed class ConverterTests
         Assert.Contains(graph.Initializer, t => t.Name == "w");
     }
 
+    /// <summary>Two initializers that are the same bytes of the data file, as exporters that remove duplicates write them.</summary>
+    [Fact]
+    public void Convert_InitializersOfOneRegion_AreQuantizedAndCountedOnce()
+    {
+        using var folder = new TempFolder();
+        var tiny = new TinyModel().Input("X", DataType.Float16, "M", 64).Output("Y", DataType.Float16, "M", 64);
+        tiny.External("a", DataType.Float16, TestWeights.Normal(64, 64, 1), 64, 64);
+        foreach (var name in new[] { "b", "embedding1", "embedding2" })
+        {
+            var twin = tiny.Proto.Graph.Initializer[0].Clone();
+            twin.Name = name;
+            tiny.Proto.Graph.Initializer.Add(twin);
+        }
+
+        tiny.Node("MatMul", "one", ["X", "a"], ["h"]).Node("MatMul", "two", ["h", "b"], ["Y"])
+            .Node("Gather", "g1", ["embedding1", "ids"], ["e1"]).Node("Gather", "g2", ["embedding2", "ids"], ["e2"]);
+        var input = tiny.Save(folder["in"]);
+        var progress = new Watch();
+        var report = Converter.Convert(input, folder["out"], Options, progress);
+
+        Assert.Equal((null, "one"), (report.Layers[0].SharedWith, report.Layers[1].SharedWith));
+        Assert.Equal(0, report.Layers[1].BytesAfter);
+        Assert.Equal(5, ModelFile.Load(folder["out"]).Proto.Graph.Initializer.Count);
+        Assert.Equal(new FileInfo(input).Length + (64 * 64 * 2), report.BytesBefore);
+        Assert.All(progress.Seen, p => Assert.InRange(p.Done, 0, p.Total));
+    }
+
+    [Fact]
+    public void Convert_TwoNodesOfOneName_AreRefused()
+    {
+        using var folder = new TempFolder();
+        var tiny = TinyModel.TwoLayers();
+        tiny.Proto.Graph.Node[2].Name = "first";
+        // ONNX Runtime refuses the input too, so nothing is lost.
+        var input = tiny.Save(folder["in"]);
+        Assert.Contains("same node name", Assert.Throws<OnnxRuntimeException>(() => new InferenceSession(input)).Message, StringComparison.Ordinal);
+        var message = Assert.Throws<ModelException>(() => Converter.Convert(input, folder["out"], Options)).Message;
+        Assert.Contains("node 'first': 2 nodes have this name", message, StringComparison.Ordinal);
+        Assert.False(Directory.Exists(folder["out"]));
+    }
+
+    /// <summary>Before IR version 4 an initializer must be a graph input as well.</summary>
+    [Fact]
+    public void Convert_IrVersion3_ListsNewInitializersAsInputs_AndRuns()
+    {
+        using var folder = new TempFolder();
+        var tiny = TinyModel.TwoLayers(DataType.Float);
+        tiny.Proto.IrVersion = 3;
+        tiny.Proto.OpsetImport[0].Version = 8;
+        tiny.Input("w1", DataType.Float, 96, 40).Input("w2", DataType.Float, 40, 24);
+        Converter.Convert(tiny.Save(folder["in"]), folder["out"], Options);
+        var graph = ModelFile.Load(folder["out"]).Proto.Graph;
+        Assert.Equal(graph.Initializer.Select(t => t.Name).Append("X").Order(), graph.Input.Select(i => i.Name).Order());
+        using var options = IntScaleOps.Register(new SessionOptions());
+        using var session = new InferenceSession(folder["out/model.onnx"], options);
+        using var x = OrtValue.CreateTensorValueFromMemory(new float[2 * 96], [2, 96]);
+        using var run = new RunOptions();
+        using var y = session.Run(run, ["X"], [x], ["Y"]);
+        Assert.Equal([2, 24], y[0].GetTensorTypeAndShape().Shape);
+    }
+
     [Fact]
     public void Convert_TransposedWeight_DropsTransposeAndFloatWeight()
     {
@@ -183,6 +245,13 @@ public sealed class ConverterTests
     {
         using var data = model.Read(model.Proto.Graph.Initializer.Single(t => t.Name == name));
         return data.Slice(0, (int)data.Length).ToArray();
+    }
+
+    private sealed class Watch : IProgress<ConversionProgress>
+    {
+        public List<ConversionProgress> Seen { get; } = [];
+
+        public void Report(ConversionProgress value) => Seen.Add(value);
     }
 
     /// <summary>Cancels once the first layer is done.</summary>

@@ -73,6 +73,32 @@ public sealed class FinderTests
         Assert.Equal(["inside", "body"], Find(model).Skipped.Select(s => s.Name));
     }
 
+    /// <summary>None of these is an ONNX model, or none that we know the operators of; each must end in a reason, not in a hang or a defect.</summary>
+    [Fact]
+    public void Find_CyclesAndStrangers_AreNoConstants()
+    {
+        var constant = new AttributeProto { Name = "value", Type = AttributeProto.Types.AttributeType.Tensor, T = TinyModel.Tensor("", DataType.Float, W, 96, 40) };
+        var model = new TinyModel().Inline("w", DataType.Float, W, 96, 40)
+            .Node("Identity", "i1", ["b"], ["a"]).Node("Transpose", "i2", ["a"], ["b"]).Node("MatMul", "cycle", ["x", "a"], ["y1"])
+            .Node("Identity", "self", ["s"], ["s"]).Node("MatMul", "self loop", ["x", "s"], ["y2"])
+            .Node("Identity", "empty", [], ["e"]).Node("MatMul", "no input", ["x", "e"], ["y3"])
+            .Node("Transpose", "two", ["w", "w"], ["t"]).Node("MatMul", "two inputs", ["x", "t"], ["y4"])
+            .Node("Identity", "foreign i", ["w"], ["f"]).Node("MatMul", "foreign identity", ["x", "f"], ["y5"])
+            .Node("Constant", "foreign c", [], ["c"], constant).Node("MatMul", "foreign constant", ["x", "c"], ["y6"]);
+        foreach (var node in model.Proto.Graph.Node.Where(n => n.Name.StartsWith("foreign ", StringComparison.Ordinal) && n.OpType != "MatMul")) node.Domain = "com.example";
+        var found = Find(model);
+        Assert.Empty(found.Layers);
+        Assert.Equal(6, found.Skipped.Count);
+        Assert.All(found.Skipped, s => Assert.Contains("no constants", s.Reason, StringComparison.Ordinal));
+    }
+
+    [Fact]
+    public void Find_ImpossibleSize_DoesNotWrapAround()
+    {
+        var model = new TinyModel().Inline("w", DataType.Float, [1], 1L << 32, 1L << 32).Node("MatMul", "m", ["x", "w"], ["y"]);
+        Assert.Contains("elements", Assert.Single(Find(model).Skipped).Reason, StringComparison.Ordinal);
+    }
+
     [Theory]
     [InlineData("first", "", "first")]
     [InlineData("", "*econd", "first")]

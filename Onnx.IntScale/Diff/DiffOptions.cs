@@ -33,4 +33,5 @@ public sealed record DiffOptions(string Tokens)
 /// <param name="ReferencePerplexity">Of the windows done.</param>
 /// <param name="ConvertedPerplexity">Of the windows done.</param>
 /// <param name="MeanKl">Of the windows done, in nats.</param>
-public sealed record DiffProgress(int Window, int Windows, double ReferencePerplexity, double ConvertedPerplexity, double MeanKl);
+/// <param name="Step">What is being done before the first window, or null.</param>
+public sealed record DiffProgress(int Window, int Windows, double ReferencePerplexity, double ConvertedPerplexity, double MeanKl, string? Step = null);

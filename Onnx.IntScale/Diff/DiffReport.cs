@@ -76,6 +76,6 @@ public sealed record LayerDiff(string Name, double? LocalSqnrDb, double? Accumul
     private static double? Finite(double value) => double.IsFinite(value) ? value : null;
 }
 
-[JsonSourceGenerationOptions(PropertyNamingPolicy = JsonKnownNamingPolicy.SnakeCaseLower, WriteIndented = true)]
+[JsonSourceGenerationOptions(PropertyNamingPolicy = JsonKnownNamingPolicy.SnakeCaseLower, WriteIndented = true, Converters = [typeof(FiniteNumberConverter)])]
 [JsonSerializable(typeof(DiffReport))]
 internal sealed partial class DiffReportJson : JsonSerializerContext;

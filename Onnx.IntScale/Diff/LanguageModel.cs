@@ -44,14 +44,11 @@ public sealed class LanguageModel : IDisposable
     /// <exception cref="ModelException">ONNX Runtime refuses the model, or its inputs or outputs are not those of a causal language model.</exception>
     public static LanguageModel Open(ModelFile model, int threads = 0, IReadOnlyCollection<string>? taps = null)
     {
-        using var options = new SessionOptions { IntraOpNumThreads = threads, LogSeverityLevel = OrtLoggingLevel.ORT_LOGGING_LEVEL_ERROR };
-        // Two models take turns, and our own maths runs between them: spinning threads would steal their cores.
-        options.AddSessionConfigEntry("session.intra_op.allow_spinning", "0");
-        IntScaleOps.Register(options);
+        using var options = Options(threads);
         InferenceSession? session = null;
         try
         {
-            session = taps is { Count: > 0 } ? OpenTapped(model, taps, options) : new InferenceSession(model.ModelPath, options);
+            session = taps is { Count: > 0 } || LinkedData.IsIn(model) ? OpenCopy(model, taps ?? [], options) : new InferenceSession(model.ModelPath, options);
             return new LanguageModel(model, session);
         }
         catch (OnnxRuntimeException e)
@@ -114,13 +111,29 @@ public sealed class LanguageModel : IDisposable
         _options.Dispose();
     }
 
-    /// <summary>Only the graph is copied: external weights are found through the folder, embedded ones are shared by the copy.</summary>
-    private static InferenceSession OpenTapped(ModelFile model, IReadOnlyCollection<string> taps, SessionOptions options)
+    private static SessionOptions Options(int threads)
+    {
+        var options = new SessionOptions { IntraOpNumThreads = threads, LogSeverityLevel = OrtLoggingLevel.ORT_LOGGING_LEVEL_ERROR };
+        // Two models take turns, and our own maths runs between them: spinning threads would steal their cores.
+        options.AddSessionConfigEntry("session.intra_op.allow_spinning", "0");
+        try
+        {
+            return IntScaleOps.Register(options);
+        }
+        catch (OrtException e)
+        {
+            options.Dispose();
+            throw new ModelException("ONNX Runtime", e.Message, inner: e);
+        }
+    }
+
+    /// <summary>Opens a copy of the graph. Embedded weights are shared by the copy; external ones stay where they are.</summary>
+    private static InferenceSession OpenCopy(ModelFile model, IReadOnlyCollection<string> taps, SessionOptions options)
     {
         var proto = model.Proto.Clone();
         var present = proto.Graph.Output.Select(o => o.Name).ToHashSet(StringComparer.Ordinal);
         proto.Graph.Output.AddRange(taps.Where(present.Add).Select(name => new ValueInfoProto { Name = name }));
-        options.AddSessionConfigEntry("session.model_external_initializers_file_folder_path", model.Folder);
+        options.AddSessionConfigEntry("session.model_external_initializers_file_folder_path", LinkedData.Relocate(model, proto));
         return new InferenceSession(proto.ToByteArray(), options);
     }
 

@@ -38,8 +38,9 @@ public sealed class LayerMeter(ModelFile converted, IReadOnlyList<LayerTap> taps
                 continue;
             }
 
-            _accumulated[i] += Compare(y, accumulated);
-            _local[i] += Local(taps[i].Node, a, y);
+            var node = taps[i].Node;
+            _accumulated[i] += ParallelWork.Unwrap(() => Compare(y, accumulated));
+            _local[i] += ParallelWork.Unwrap(() => Local(node, a, y));
         }
     }
 

@@ -13,7 +13,7 @@ public static class ModelDiff
     /// <param name="referencePath">The float16 model: a .onnx file, or a folder with a model.onnx.</param>
     /// <param name="convertedPath">The converted model, or any other with the same vocabulary.</param>
     /// <param name="options">Tokens, windows, layers.</param>
-    /// <param name="progress">Told after each window.</param>
+    /// <param name="progress">Told before each model is loaded and after each window.</param>
     /// <param name="cancel">Stops between windows.</param>
     /// <exception cref="ModelException">A model or the token file cannot be used; says where and what to do.</exception>
     public static DiffReport Run(
@@ -26,7 +26,10 @@ public static class ModelDiff
         var threads = options.Threads == 0 ? -1 : options.Threads;
         var meter = new LayerMeter(convertedFile, options.LayerWindows == 0 ? [] : LayerTap.Find(referenceFile, convertedFile), threads);
 
+        progress?.Report(new(0, windows, 0, 0, 0, $"loading {referenceFile.ModelPath}"));
         using var reference = LanguageModel.Open(referenceFile, options.Threads, meter.ReferenceNames);
+        cancel.ThrowIfCancellationRequested();
+        progress?.Report(new(0, windows, 0, 0, 0, $"loading {convertedFile.ModelPath}"));
         using var converted = LanguageModel.Open(convertedFile, options.Threads, meter.ConvertedNames);
         if (reference.Vocabulary != converted.Vocabulary)
             throw new ModelException(
@@ -35,6 +38,7 @@ public static class ModelDiff
                 "compare a model with the one it was converted from");
         CheckTokens(options.Tokens, tokens.AsSpan(0, Math.Min(tokens.Length, (windows * options.WindowLength) + 1)), reference.Vocabulary);
 
+        progress?.Report(new(0, windows, 0, 0, 0, "running the first window"));
         var totals = new DiffTotals();
         for (var w = 0; w < windows; w++)
         {
@@ -92,13 +96,13 @@ public static class ModelDiff
     {
         var rows = new RowMetrics[reference.Rows];
         var parallel = new ParallelOptions { MaxDegreeOfParallelism = threads };
-        Parallel.For(0, rows.Length, parallel, () => (new float[reference.Columns], new float[reference.Columns]), (i, _, buffers) =>
+        ParallelWork.Unwrap(() => Parallel.For(0, rows.Length, parallel, () => (new float[reference.Columns], new float[reference.Columns]), (i, _, buffers) =>
         {
             reference.Load(i, buffers.Item1);
             converted.Load(i, buffers.Item2);
             rows[i] = DiffMetrics.Compare(buffers.Item1, buffers.Item2, i < targets.Length ? targets.Span[i] : -1);
             return buffers;
-        }, _ => { });
+        }, _ => { }));
         return rows;
     }
 

@@ -2,7 +2,11 @@ using System.Globalization;
 
 namespace Onnx.IntScale;
 
-/// <summary>Where a tensor's bytes lie outside the model file.</summary>
+/// <summary>
+/// Where a tensor's bytes lie outside the model file. A location that a model file states must be a plain relative name: neither absolute
+/// nor with "..". A symbolic link at that place is followed wherever it leads, since it is the user who made it: a Hugging Face
+/// cache keeps every file of a model as a link to ../../blobs.
+/// </summary>
 /// <param name="Location">File, relative to the model's folder.</param>
 /// <param name="Offset">First byte.</param>
 /// <param name="Length">Bytes, or null where the model does not say.</param>
@@ -12,7 +16,7 @@ public readonly record struct ExternalData(string Location, long Offset, long? L
     public static bool IsExternal(TensorProto tensor) => tensor.DataLocation == TensorProto.Types.DataLocation.External;
 
     /// <summary>Reads the external_data entries of a tensor.</summary>
-    /// <exception cref="ModelException">An entry is missing, is no number, or the location leads out of the model's folder.</exception>
+    /// <exception cref="ModelException">An entry is missing, is no number, or the location is absolute or has "..".</exception>
     public static ExternalData Of(TensorProto tensor, string modelPath)
     {
         string? location = null;
@@ -30,11 +34,11 @@ public readonly record struct ExternalData(string Location, long Offset, long? L
 
         var where = $"{modelPath}: tensor '{tensor.Name}'";
         if (string.IsNullOrEmpty(location)) throw new ModelException(where, "its data is external but no location is given", "export the model again");
-        var folder = Path.GetFullPath(Path.GetDirectoryName(Path.GetFullPath(modelPath))!);
+        // A name that a terminal or the operating system would read differently is no name; its controls must not reach the message either.
+        if (location.Any(char.IsControl)) throw new ModelException(where, "its external data location holds control characters", "export the model again");
         if (Path.IsPathRooted(location) || location.Contains(':'))
             throw new ModelException(where, $"external data location '{location}' is absolute", "put the file beside the model and give its relative name");
-        var full = Path.GetFullPath(Path.Combine(folder, location.Replace('\\', '/')));
-        if (!full.StartsWith(folder.TrimEnd(Path.DirectorySeparatorChar) + Path.DirectorySeparatorChar, StringComparison.Ordinal))
+        if (location.Split('/', '\\').Contains(".."))
             throw new ModelException(where, $"external data location '{location}' leads out of the model's folder", "put the file beside the model and give its relative name");
         return new(location, offset, length);
     }

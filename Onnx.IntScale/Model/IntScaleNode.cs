@@ -17,8 +17,15 @@ public sealed record IntScaleNode(string Name, NodeProto Node, MatMulShape Shape
         model.Proto.Graph.Node.Where(Ops.IsIntScale).Select(node =>
         {
             var where = $"{model.ModelPath}: node '{Ops.NameOf(node)}'";
-            int Required(string name) => (int?)Ops.Int(node, name) ?? throw new ModelException(where, $"attribute {name} is missing", "convert the model again");
-            var shape = new MatMulShape(Required("K"), Required("N"), (int)(Ops.Int(node, "bits") ?? 4), Required("block_size"));
+            int Small(string name, long? missing = null) => (Ops.Int(node, name) ?? missing) switch
+            {
+                null => throw new ModelException(where, $"attribute {name} is missing", "convert the model again"),
+                // Below this, K rounded up to whole blocks is an int too.
+                >= 0 and <= int.MaxValue - 256 and var value => (int)value,
+                var value => throw new ModelException(where, $"attribute {name} is {value}, which is out of range", "convert the model again"),
+            };
+            if (node.Output.Count == 0) throw new ModelException(where, "has no output", "convert the model again");
+            var shape = new MatMulShape(Small("K"), Small("N"), Small("bits", 4), Small("block_size"));
             if (shape.Fault() is { } fault) throw new ModelException(where, fault);
             return new IntScaleNode(Ops.NameOf(node), node, shape, Ops.Int(node, "max_accumulator"));
         }).ToList();
@@ -38,6 +45,7 @@ public sealed record IntScaleNode(string Name, NodeProto Node, MatMulShape Shape
         if (name.Length == 0 && optional) return null;
         var where = $"{model.ModelPath}: node '{Name}', input {InputNames[position]}";
         var tensor = index.Initializer(name) ?? throw new ModelException(where, $"'{name}' is not an initializer", "the weights must be constant; convert the model again");
+        model.Check(tensor);
         if (tensor.DataType != (int)type || TensorTypes.CountOf(tensor) != count)
             throw new ModelException(where, $"is {TensorTypes.Describe(tensor)}; expected {count} elements of {type.ToString().ToLowerInvariant()}", "convert the model again");
         return model.Read(tensor);

@@ -92,7 +92,7 @@ public sealed class ModelFile
         var length = place.Length ?? declared ?? throw new ModelException(where, "external data of unknown length", "export the model again");
         if (declared is { } expected && length != expected)
             throw new ModelException(where, $"{TensorTypes.Describe(tensor)} needs {expected} bytes but its external length is {length}", "the model is damaged; export it again");
-        var file = new FileInfo(PathOf(place));
+        var file = new FileInfo(RealPathOf(place));
         if (!file.Exists) throw new ModelException(where, $"its external data file '{place.Location}' is missing", "copy the file beside the model");
         if (place.Offset > file.Length)
             throw new ModelException(where, $"offset {place.Offset} lies past the end of '{place.Location}' ({file.Length} bytes)", "the file is truncated or of another model; copy it again");
@@ -101,20 +101,32 @@ public sealed class ModelFile
         return length;
     }
 
+    /// <summary>Bytes of the whole model: the .onnx file and the external data in use, what tensors share counted once.</summary>
+    /// <exception cref="ModelException">See <see cref="Check"/>.</exception>
+    public long TotalBytes() =>
+        new FileInfo(RealPath.Of(ModelPath)).Length + TensorWalk.Tensors(Proto).Where(ExternalData.IsExternal).Select(PlaceOf).Distinct().Sum(p => p.Length!.Value);
+
+    /// <summary>Where a tensor's external data lies, its length always given.</summary>
+    /// <exception cref="ModelException">See <see cref="Check"/>.</exception>
+    public ExternalData PlaceOf(TensorProto tensor) => ExternalData.Of(tensor, ModelPath) with { Length = Check(tensor) };
+
+    /// <summary>The file that external data lies in, links followed.</summary>
+    public string RealPathOf(ExternalData place) => RealPath.Of(Path.Combine(Folder, place.Location.Replace('\\', '/')));
+
     /// <summary>The raw little-endian bytes of a tensor, from wherever they are kept (external file, raw_data, typed fields).</summary>
     /// <exception cref="ModelException">See <see cref="Check"/>; also a type that has no raw form.</exception>
-    public unsafe TensorBuffer Read(TensorProto tensor)
+    public unsafe TensorBuffer Read(TensorProto tensor, CancellationToken cancel = default)
     {
         var length = Check(tensor);
         var buffer = new TensorBuffer(length);
         if (ExternalData.IsExternal(tensor))
         {
             long done = 0;
-            Stream(tensor, length, chunk =>
+            foreach (var chunk in Chunks(tensor, cancel))
             {
-                chunk.CopyTo(new Span<byte>(buffer.Data + done, chunk.Length));
+                chunk.Span.CopyTo(new Span<byte>(buffer.Data + done, chunk.Length));
                 done += chunk.Length;
-            });
+            }
         }
         else if (tensor.HasRawData)
         {
@@ -128,39 +140,37 @@ public sealed class ModelFile
         return buffer;
     }
 
-    /// <summary>Copies an external tensor's bytes to a stream, a few MiB at a time.</summary>
-    /// <returns>Bytes copied.</returns>
-    public long CopyExternal(TensorProto tensor, Stream destination)
+    /// <summary>An external tensor's bytes, a few MiB at a time; each chunk is valid until the next is asked for.</summary>
+    /// <exception cref="ModelException">See <see cref="Check"/>.</exception>
+    public IEnumerable<ReadOnlyMemory<byte>> Chunks(TensorProto tensor, CancellationToken cancel = default)
     {
-        var length = Check(tensor);
-        Stream(tensor, length, chunk => destination.Write(chunk));
-        return length;
-    }
-
-    private void Stream(TensorProto tensor, long length, ReadOnlySpanAction consume)
-    {
-        var place = ExternalData.Of(tensor, ModelPath);
-        try
+        var place = PlaceOf(tensor);
+        using var file = Try(() => File.OpenHandle(RealPathOf(place), options: FileOptions.SequentialScan));
+        var chunk = new byte[(int)Math.Min(ChunkBytes, Math.Max(place.Length!.Value, 1))];
+        for (long done = 0; done < place.Length;)
         {
-            using var handle = File.OpenHandle(PathOf(place), options: FileOptions.SequentialScan);
-            var chunk = new byte[(int)Math.Min(ChunkBytes, Math.Max(length, 1))];
-            for (long done = 0; done < length;)
+            cancel.ThrowIfCancellationRequested();
+            var read = Try(() => RandomAccess.Read(file, chunk.AsSpan(0, (int)Math.Min(chunk.Length, place.Length.Value - done)), place.Offset + done));
+            if (read == 0) throw Unreadable("it ended early");
+            yield return chunk.AsMemory(0, read);
+            done += read;
+        }
+
+        T Try<T>(Func<T> read)
+        {
+            try
             {
-                var read = RandomAccess.Read(handle, chunk.AsSpan(0, (int)Math.Min(chunk.Length, length - done)), place.Offset + done);
-                if (read == 0) throw new EndOfStreamException($"'{place.Location}' ended early");
-                consume(chunk.AsSpan(0, read));
-                done += read;
+                return read();
+            }
+            catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+            {
+                throw Unreadable(e.Message.TrimEnd('.'), e);
             }
         }
-        catch (Exception e) when (e is UnauthorizedAccessException or EndOfStreamException or FileNotFoundException)
-        {
-            throw new ModelException($"{ModelPath}: tensor '{tensor.Name}'", $"cannot read '{place.Location}': {e.Message.TrimEnd('.')}", "check the file and its permissions", e);
-        }
+
+        ModelException Unreadable(string why, Exception? inner = null) =>
+            new($"{ModelPath}: tensor '{tensor.Name}'", $"cannot read '{place.Location}': {why}", "check the file and its permissions", inner);
     }
-
-    private delegate void ReadOnlySpanAction(ReadOnlySpan<byte> chunk);
-
-    private string PathOf(ExternalData place) => Path.Combine(Folder, place.Location.Replace('\\', '/'));
 
     /// <summary>The rarely used typed fields of float tensors; float16 and bfloat16 lie as bit patterns in int32_data.</summary>
     private void TypedFields(TensorProto tensor, Span<byte> destination)

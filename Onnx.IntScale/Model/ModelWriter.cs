@@ -1,147 +1,123 @@
-using Google.Protobuf;
-
 namespace Onnx.IntScale;
 
 /// <summary>
-/// Writes a model so that it appears complete or not at all: tensors are streamed to one <c>.data</c> file under a temporary name,
-/// the graph to another, and both are renamed by <see cref="Commit"/>. Disposing without a commit deletes every trace.
+/// Writes a model so that it appears complete or not at all: tensors are streamed to one <c>.data</c> file, the graph to another, each
+/// under a temporary name, and <see cref="Commit"/> renames them together. Disposing without a commit deletes every trace.
 /// </summary>
 public sealed class ModelWriter : IDisposable
 {
-    /// <summary>Suffix of files that are still being written.</summary>
-    public const string PartialSuffix = ".partial";
-
     private const int Alignment = 64;
     private const int PageAlignment = 4096;
     private const int PageThreshold = 64 << 10;
+    private const int ChunkBytes = 4 << 20;
 
-    private readonly string _modelPath;
-    private readonly string _dataPath;
-    private readonly string? _createdFolder;
-    private readonly List<(string Partial, string Final)> _files = [];
+    private readonly string _modelName;
+    private readonly string _dataName;
+    private readonly bool _replace;
+    private readonly StagedFiles _files;
     private readonly Dictionary<ExternalData, long> _copied = [];
-    private FileStream? _data;
-    private bool _committed;
+    private StagedFile? _data;
 
     /// <summary>Creates the output folder where it is missing.</summary>
     /// <param name="modelPath">The .onnx file to write; tensors go to the same name with .data appended.</param>
-    public ModelWriter(string modelPath)
+    /// <param name="replace">Whether files that exist may be replaced.</param>
+    /// <exception cref="ModelException">The folder cannot be created.</exception>
+    public ModelWriter(string modelPath, bool replace = false)
     {
-        _modelPath = Path.GetFullPath(modelPath);
-        _dataPath = _modelPath + ".data";
-        _createdFolder = FirstMissing(Path.GetDirectoryName(_modelPath)!);
-        Directory.CreateDirectory(Path.GetDirectoryName(_modelPath)!);
+        var full = Path.GetFullPath(modelPath);
+        _modelName = Path.GetFileName(full);
+        _dataName = _modelName + ".data";
+        _replace = replace;
+        _files = new(Path.GetDirectoryName(full)!);
     }
 
     /// <summary>Bytes of tensor data written so far.</summary>
-    public long DataBytes => _data?.Position ?? 0;
+    public long DataBytes => _data?.Length ?? 0;
 
     /// <summary>Appends a tensor's bytes and returns the initializer that points at them.</summary>
+    /// <exception cref="ModelException">The output cannot be written.</exception>
     public TensorProto Append(string name, TensorProto.Types.DataType type, IEnumerable<long> dims, ReadOnlySpan<byte> bytes)
     {
-        var offset = Align(bytes.Length);
-        _data!.Write(bytes);
+        var data = Align(bytes.Length);
         var tensor = new TensorProto { Name = name, DataType = (int)type };
         tensor.Dims.AddRange(dims);
-        ExternalData.Set(tensor, Path.GetFileName(_dataPath), offset, bytes.Length);
+        ExternalData.Set(tensor, _dataName, data.Length, bytes.Length);
+        data.Write(bytes);
         return tensor;
     }
 
     /// <summary>Copies an external tensor of another model and points the tensor at the copy; tensors that share their bytes go on sharing them.</summary>
-    /// <returns>Bytes of the tensor.</returns>
-    public long CopyExternal(ModelFile source, TensorProto tensor)
+    /// <param name="source">The model that the tensor is of.</param>
+    /// <param name="tensor">The tensor.</param>
+    /// <param name="progress">Told the bytes of each chunk copied; not called where the bytes are copied already.</param>
+    /// <param name="cancel">Stops between chunks.</param>
+    /// <exception cref="ModelException">The input cannot be read or the output not be written.</exception>
+    public void CopyExternal(ModelFile source, TensorProto tensor, Action<long>? progress = null, CancellationToken cancel = default)
     {
-        var length = source.Check(tensor);
-        var place = ExternalData.Of(tensor, source.ModelPath) with { Length = length };
+        var place = source.PlaceOf(tensor);
         if (!_copied.TryGetValue(place, out var offset))
         {
-            offset = Align(length);
-            source.CopyExternal(tensor, _data!);
+            var data = Align(place.Length!.Value);
+            offset = data.Length;
+            foreach (var chunk in source.Chunks(tensor, cancel))
+            {
+                data.Write(chunk.Span);
+                progress?.Invoke(chunk.Length);
+            }
+
             _copied.Add(place, offset);
         }
 
-        ExternalData.Set(tensor, Path.GetFileName(_dataPath), offset, length);
-        return length;
+        ExternalData.Set(tensor, _dataName, offset, place.Length!.Value);
     }
 
     /// <summary>Copies a file beside the model.</summary>
-    public void CopyFile(string source)
+    /// <param name="source">The file.</param>
+    /// <param name="cancel">Stops between chunks.</param>
+    /// <exception cref="ModelException">The file cannot be read or the copy not be written.</exception>
+    public void CopyFile(string source, CancellationToken cancel = default)
     {
-        var final = Path.Combine(Path.GetDirectoryName(_modelPath)!, Path.GetFileName(source));
-        File.Copy(source, Partial(final), overwrite: true);
-    }
-
-    /// <summary>Writes the graph and gives every file its name. The model's own file comes last: what loads is complete.</summary>
-    public void Commit(ModelProto model)
-    {
-        if (_data != null)
-        {
-            _data.Flush(flushToDisk: true);
-            _data.Dispose();
-        }
-
-        using (var stream = new FileStream(Partial(_modelPath), FileMode.Create, FileAccess.Write))
-        {
-            model.WriteTo(stream);
-            stream.Flush(flushToDisk: true);
-        }
-
-        // An old model must not meet new data, not even for an instant.
-        File.Delete(_modelPath);
-        if (_data == null) File.Delete(_dataPath);
-        foreach (var (partial, final) in _files) File.Move(partial, final, overwrite: true);
-        _committed = true;
-    }
-
-    /// <inheritdoc/>
-    public void Dispose()
-    {
-        if (_committed) return;
-
-        // The error that led here is the one to tell; a full disk fails once more when the stream's buffer is given up.
-        Try(() => _data?.Dispose());
-        foreach (var (partial, _) in _files) Try(() => File.Delete(partial));
-        if (_createdFolder != null) Try(() => RemoveEmpty(Path.GetDirectoryName(_modelPath)!, _createdFolder));
-    }
-
-    private static void Try(Action cleanUp)
-    {
+        var chunk = new byte[ChunkBytes];
         try
         {
-            cleanUp();
+            using var input = File.OpenRead(source);
+            var copy = _files.Add(Path.GetFileName(source));
+            while (input.Read(chunk) is > 0 and var read)
+            {
+                cancel.ThrowIfCancellationRequested();
+                copy.Write(chunk.AsSpan(0, read));
+            }
+
+            copy.Finish();
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
+            throw new ModelException(source, $"cannot be copied along ({e.Message.TrimEnd('.')})", "check the file and its permissions", e);
         }
     }
 
-    /// <summary>Pads to the next tensor's place: pages for large tensors, so that they can be mapped, vectors for small ones.</summary>
-    private long Align(long length)
+    /// <summary>Writes the graph and gives every file its name. The model's own file comes last: what loads is complete.</summary>
+    /// <param name="model">The graph.</param>
+    /// <param name="cancel">Stops before the first file gets its name.</param>
+    /// <returns>Bytes of the .onnx file.</returns>
+    /// <exception cref="ModelException">The output cannot be written; what was there before is as it was.</exception>
+    public long Commit(ModelProto model, CancellationToken cancel = default)
     {
-        _data ??= new FileStream(Partial(_dataPath), FileMode.Create, FileAccess.Write, FileShare.None, 1 << 20);
+        var graph = _files.Add(_modelName);
+        graph.Write(model);
+        _files.Commit(_replace, cancel);
+        return graph.Length;
+    }
+
+    /// <inheritdoc/>
+    public void Dispose() => _files.Dispose();
+
+    /// <summary>The data file, padded to the next tensor's place: pages for large tensors, so that they can be mapped, vectors for small ones.</summary>
+    private StagedFile Align(long length)
+    {
+        _data ??= _files.Add(_dataName);
         var alignment = length >= PageThreshold ? PageAlignment : Alignment;
-        var padding = (int)((alignment - (_data.Position % alignment)) % alignment);
-        _data.Write(new byte[padding]);
-        return _data.Position;
-    }
-
-    private string Partial(string final)
-    {
-        _files.Add((final + PartialSuffix, final));
-        return final + PartialSuffix;
-    }
-
-    /// <summary>The outermost folder of a path that does not exist yet, or null.</summary>
-    private static string? FirstMissing(string folder)
-    {
-        string? missing = null;
-        for (var f = folder; !string.IsNullOrEmpty(f) && !Directory.Exists(f); f = Path.GetDirectoryName(f)) missing = f;
-        return missing;
-    }
-
-    private static void RemoveEmpty(string folder, string outermost)
-    {
-        for (var f = folder; f.Length >= outermost.Length && Directory.Exists(f) && !Directory.EnumerateFileSystemEntries(f).Any(); f = Path.GetDirectoryName(f)!)
-            Directory.Delete(f);
+        _data.Write(new byte[(int)((alignment - (_data.Length % alignment)) % alignment)]);
+        return _data;
     }
 }

@@ -54,14 +54,20 @@ public sealed record QuantizeOptions
     /// <summary>Units of the integer scales.</summary>
     public Amplifier Amplifier { get; init; } = new(AmplifierKind.PerChannel);
 
-    /// <summary>Limit of the overflow certificate, at most 2^31 - 1.</summary>
-    public long MaxAccumulator { get; init; } = Certificate.DefaultLimit;
+    /// <summary>Limit of the overflow certificate, at most 2^31 - 1; null for <see cref="Limit"/>'s default.</summary>
+    public long? MaxAccumulator { get; init; }
+
+    /// <summary>
+    /// The limit in force. By default 2^27 - 1 for 4 bits, which leaves kernels room to unpack int4 as 16·q, and all of int32 for
+    /// 8 bits, which need no unpacking and whose sums are 16 times as large.
+    /// </summary>
+    public long Limit => MaxAccumulator ?? (Bits == 4 ? Certificate.DefaultLimit : Certificate.Int32Limit);
 
     /// <summary>Says which option is wrong and what it may be, or null.</summary>
     public string? Fault() => this switch
     {
         _ when new MatMulShape(1, 1, Bits, BlockSize).Fault() is { } fault => fault,
-        { MaxAccumulator: < 1 << 16 or > Certificate.Int32Limit } => $"max_accumulator={MaxAccumulator} must lie between 65536 and {Certificate.Int32Limit} (2^31 - 1)",
+        { Limit: < 1 << 16 or > Certificate.Int32Limit } => $"max_accumulator={Limit} must lie between 65536 and {Certificate.Int32Limit} (2^31 - 1)",
         { Amplifier: { Kind: AmplifierKind.Fixed, Value: <= 0 } } => $"amplifier={Amplifier.Value} must be positive",
         _ => null,
     };

@@ -55,7 +55,7 @@ public static class LinearLayerFinder
         if (TensorTypes.FloatType(tensor.DataType) is not { } type) return new Skipped(name, $"its weight is {TensorTypes.Describe(tensor)}; only float16, bfloat16 and float are quantized");
         var (k, n) = weight.Transposed ? (tensor.Dims[1], tensor.Dims[0]) : (tensor.Dims[0], tensor.Dims[1]);
         if (k <= 0 || n <= 0) return new Skipped(name, $"its weight is empty ({TensorTypes.Describe(tensor)})");
-        if (k * n > Array.MaxLength) return new Skipped(name, $"its weight has more than {Array.MaxLength} elements");
+        if (k > Array.MaxLength / n) return new Skipped(name, $"its weight has more than {Array.MaxLength} elements");
         if (index.IsInput(tensor.Name) && model.IrVersion >= 4) return new Skipped(name, "its weight is also a graph input, which a caller may replace");
         if (exclude.FirstOrDefault(glob => Matches(glob, name)) is { } excluded) return new Skipped(name, $"excluded by --exclude {excluded}");
         if (include.Count > 0 && !include.Any(glob => Matches(glob, name))) return new Skipped(name, "not matched by --include");
@@ -68,28 +68,24 @@ public static class LinearLayerFinder
         if (string.IsNullOrEmpty(value)) return null;
         var transposed = false;
         var current = value;
-        while (true)
+        // A graph with a cycle is no ONNX model, but it must not hang the search: no path is longer than the graph.
+        for (var steps = 0; steps <= index.Graph.Node.Count; steps++)
         {
             if (index.Initializer(current) is { } initializer) return new(initializer, transposed, value);
-            switch (index.Producer(current))
-            {
-                case { OpType: "Constant" } constant when constant.Attribute.FirstOrDefault(a => a.Name == "value")?.T is { } tensor:
-                    return new(tensor, transposed, value);
-                case { OpType: "Identity" } identity:
-                    current = identity.Input[0];
-                    break;
-                case { OpType: "Transpose" } transpose when IsPlainTranspose(transpose):
-                    current = transpose.Input[0];
-                    transposed = !transposed;
-                    break;
-                default:
-                    return null;
-            }
+            if (index.Producer(current) is not { } node) return null;
+            if (Ops.IsStandard(node, "Constant"))
+                return node.Attribute.FirstOrDefault(a => a.Name == "value")?.T is { } tensor ? new(tensor, transposed, value) : null;
+            var transposes = IsPlainTranspose(node);
+            if (node.Input.Count != 1 || !(transposes || Ops.IsStandard(node, "Identity"))) return null;
+            transposed ^= transposes;
+            current = node.Input[0];
         }
+
+        return null;
     }
 
-    private static bool IsPlainTranspose(NodeProto node) =>
-        node.Attribute.FirstOrDefault(a => a.Name == "perm") is not { } perm || perm.Ints.SequenceEqual([1L, 0L]);
+    private static bool IsPlainTranspose(NodeProto node) => Ops.IsStandard(node, "Transpose") &&
+        (node.Attribute.FirstOrDefault(a => a.Name == "perm") is not { } perm || perm.Ints.SequenceEqual([1L, 0L]));
 
     private static bool Matches(string glob, string name) => FileSystemName.MatchesSimpleExpression(glob, name, ignoreCase: false);
 }

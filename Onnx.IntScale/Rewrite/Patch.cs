@@ -11,6 +11,9 @@ public sealed record Patch(
     string Domain,
     long DomainVersion)
 {
+    /// <summary>Before this IR version every initializer must also be listed as a graph input.</summary>
+    private const long FirstIrVersionWithBareInitializers = 4;
+
     /// <summary>
     /// Applies the patch in place: nodes keep their position, what only the replaced nodes used is dropped, everything else stays as it is.
     /// </summary>
@@ -26,7 +29,15 @@ public sealed record Patch(
         }
 
         graph.Initializer.AddRange(Initializers);
+        if (model.IrVersion < FirstIrVersionWithBareInitializers) graph.Input.AddRange(Initializers.Select(AsInput));
         if (model.OpsetImport.All(o => o.Domain != Domain)) model.OpsetImport.Add(new OperatorSetIdProto { Domain = Domain, Version = DomainVersion });
         return GraphCleanup.DropUnused(graph, Replacements.SelectMany(r => r.Old.Input));
+    }
+
+    private static ValueInfoProto AsInput(TensorProto tensor)
+    {
+        var shape = new TensorShapeProto();
+        shape.Dim.AddRange(tensor.Dims.Select(d => new TensorShapeProto.Types.Dimension { DimValue = d }));
+        return new() { Name = tensor.Name, Type = new() { TensorType = new() { ElemType = tensor.DataType, Shape = shape } } };
     }
 }

@@ -1,7 +1,7 @@
 using System.CommandLine;
+using System.CommandLine.Parsing;
 using System.Globalization;
 using System.Text.Json;
-using System.Text.Json.Serialization;
 using Spectre.Console;
 
 namespace Onnx.IntScale.Tool;
@@ -13,6 +13,12 @@ internal static class Cli
     public const int Refused = 1;
     public const int BadInput = 2;
 
+    /// <summary>As shells count a program that Ctrl-C ended: 128 + SIGINT.</summary>
+    public const int Stopped = 130;
+
+    /// <summary>How long a stopped command may take to delete what it has written, before it is ended by force.</summary>
+    private static readonly TimeSpan CleanUpTime = TimeSpan.FromMinutes(1);
+
     /// <summary>Results go to stdout, progress and logs to stderr.</summary>
     public static readonly IAnsiConsole Error = AnsiConsole.Create(new AnsiConsoleSettings { Out = new AnsiConsoleOutput(Console.Error) });
 
@@ -20,7 +26,7 @@ internal static class Cli
     {
         PropertyNamingPolicy = JsonNamingPolicy.SnakeCaseLower,
         WriteIndented = true,
-        NumberHandling = JsonNumberHandling.AllowNamedFloatingPointLiterals,
+        Converters = { new FiniteNumberConverter() },
     };
 
     /// <summary>Option shared by every command.</summary>
@@ -30,45 +36,57 @@ internal static class Cli
     public static async Task<int> RunAsync(RootCommand root, string[] args)
     {
         CultureInfo.DefaultThreadCurrentCulture = CultureInfo.InvariantCulture;
+        var parsed = root.Parse(args);
+        if (parsed.Errors.Count > 0)
+        {
+            // Of several, the one about a word that was typed says most; "command was not provided" follows from it.
+            var error = parsed.Errors.FirstOrDefault(e => e.Message.Contains('\'')) ?? parsed.Errors[0];
+            Console.Error.WriteLine($"error: {string.Join(' ', error.Message.Split((char[]?)null, StringSplitOptions.RemoveEmptyEntries))}");
+            Console.Error.WriteLine($"Type '{Invocation.Of([.. CommandPath(parsed), "--help"])}' for usage.");
+            return BadInput;
+        }
+
         try
         {
-            var parsed = root.Parse(args);
-            if (parsed.Errors.Count > 0)
-            {
-                foreach (var error in parsed.Errors) Console.Error.WriteLine($"error: {error.Message}");
-                Console.Error.WriteLine($"Type 'intscale {string.Join(' ', CommandPath(parsed))}--help' for usage.");
-                return BadInput;
-            }
-
-            return await parsed.InvokeAsync(new InvocationConfiguration { EnableDefaultExceptionHandler = false });
-        }
-        catch (OperationCanceledException)
-        {
-            return Fail("stopped; nothing was written");
-        }
-        catch (ModelException e)
-        {
-            return Fail(e.Message);
-        }
-        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
-        {
-            return Fail($"{e.Message.TrimEnd('.')}; check free space and permissions; nothing half-written was left");
-        }
-        catch (OutOfMemoryException)
-        {
-            return Fail("out of memory; close other programs or convert on a larger machine");
+            return await parsed.InvokeAsync(new InvocationConfiguration { EnableDefaultExceptionHandler = false, ProcessTerminationTimeout = CleanUpTime });
         }
         catch (Exception e)
         {
-            return Fail($"{e.Message.ReplaceLineEndings(" ")} (a defect of intscale: {e.GetType().Name}; please report it with the command you typed)");
+            var (code, message) = Explain(e);
+            Console.Error.WriteLine($"error: {message.ReplaceLineEndings(" ")}");
+            return code;
         }
     }
 
-    /// <summary>Prints one error line.</summary>
-    public static int Fail(string message)
+    /// <summary>What an exception that ended a command is to the user: exit code and one line.</summary>
+    public static (int Code, string Message) Explain(Exception e) => e switch
     {
-        Console.Error.WriteLine($"error: {message.ReplaceLineEndings(" ")}");
-        return BadInput;
+        OperationCanceledException => (Stopped, "stopped; nothing was written"),
+        ModelException or OrtException => (BadInput, e.Message),
+        IOException or UnauthorizedAccessException => (BadInput, $"{e.Message.TrimEnd('.')}; check free space and permissions"),
+        OutOfMemoryException => (BadInput, "out of memory; close other programs or convert on a larger machine"),
+        DllNotFoundException or TypeInitializationException { InnerException: DllNotFoundException } =>
+            (BadInput, $"ONNX Runtime's native library cannot be loaded ({(e.InnerException ?? e).Message}); build the tool again for this machine"),
+        _ => (BadInput, $"{e.Message} (a defect of intscale: {e.GetType().Name}; please report it with the command you typed)"),
+    };
+
+    /// <summary>An option that takes a number.</summary>
+    public static Option<T> Number<T>(string name, string description, T fallback)
+        where T : struct, ISpanParsable<T> =>
+        new(name) { Description = description, DefaultValueFactory = _ => fallback, CustomParser = a => Parse<T>(name, a) ?? default };
+
+    /// <summary>An option that takes a number and has no default.</summary>
+    public static Option<T?> OptionalNumber<T>(string name, string description)
+        where T : struct, ISpanParsable<T> =>
+        new(name) { Description = description, CustomParser = a => Parse<T>(name, a) };
+
+    private static T? Parse<T>(string name, ArgumentResult argument)
+        where T : struct, ISpanParsable<T>
+    {
+        var text = argument.Tokens[^1].Value;
+        if (T.TryParse(text, CultureInfo.InvariantCulture, out var value)) return value;
+        argument.AddError($"{name} takes a {(typeof(T) == typeof(double) ? "number" : "whole number")}, not '{text}'.");
+        return null;
     }
 
     /// <summary>Writes a result as JSON with snake_case keys to stdout.</summary>
@@ -105,5 +123,5 @@ internal static class Cli
     }
 
     private static IEnumerable<string> CommandPath(ParseResult parsed) =>
-        parsed.CommandResult.Command is RootCommand ? [] : [parsed.CommandResult.Command.Name, ""];
+        parsed.CommandResult.Command is RootCommand ? [] : [parsed.CommandResult.Command.Name];
 }

@@ -1,11 +1,10 @@
-using System.Diagnostics;
 using Spectre.Console;
 
 namespace Onnx.IntScale.Tool;
 
 /// <summary>
-/// Progress on stderr: a bar where stderr is a terminal, plain lines every few seconds where it is not, and nothing
-/// in the first second, so that short work stays quiet.
+/// Progress on stderr: a bar where stderr is a terminal, plain lines every few seconds where it is not, also while one
+/// step goes on for long, and nothing in the first second, so that short work stays quiet.
 /// </summary>
 internal static class ProgressLine
 {
@@ -15,7 +14,7 @@ internal static class ProgressLine
     /// <summary>Runs work that reports (step, fraction done).</summary>
     public static T Run<T>(string title, Func<Action<string, double>, T> work)
     {
-        if (Console.IsErrorRedirected) return work(Lines(title));
+        if (Console.IsErrorRedirected) return RunPlain(title, work, Console.Error, Quiet, Between);
         T result = default!;
         Cli.Error.Progress().AutoClear(true).HideCompleted(true)
             .Columns(new TaskDescriptionColumn { Alignment = Justify.Left }, new ProgressBarColumn(), new PercentageColumn(), new RemainingTimeColumn())
@@ -31,18 +30,27 @@ internal static class ProgressLine
         return result;
     }
 
-    private static Action<string, double> Lines(string title)
+    /// <summary>The plain lines: the step last reported, by the clock and not by the reports, of which a long step makes none.</summary>
+    public static T RunPlain<T>(string title, Func<Action<string, double>, T> work, TextWriter lines, TimeSpan quiet, TimeSpan between)
     {
-        var clock = Stopwatch.StartNew();
-        var next = Quiet;
-        return (step, fraction) =>
+        var last = Tuple.Create("starting", 0.0);
+        using var ended = new ManualResetEventSlim();
+        // A thread of its own: the pool's may all be busy with the work.
+        var clock = new Thread(() =>
         {
-            lock (clock)
-            {
-                if (clock.Elapsed < next) return;
-                next = clock.Elapsed + Between;
-                Console.Error.WriteLine($"{title}: {100 * fraction:F0} % ({step})");
-            }
-        };
+            for (var wait = quiet; !ended.Wait(wait); wait = between) lines.WriteLine($"{title}: {100 * last.Item2:F0} % ({last.Item1})");
+        });
+        clock.IsBackground = true;
+        clock.Start();
+        try
+        {
+            return work((step, fraction) => last = Tuple.Create(step, fraction));
+        }
+        finally
+        {
+            // No line may come between the results.
+            ended.Set();
+            clock.Join();
+        }
     }
 }

@@ -10,12 +10,12 @@ internal static class ConvertCommand
     {
         var model = new Argument<string>("MODEL") { Description = "FP16 (or bfloat16, float) .onnx file, or a folder with model.onnx; with a folder the files beside it are copied along." };
         var output = new Argument<string>("OUT") { Description = "Folder (or .onnx file) to write; it appears complete or not at all." };
-        var bits = new Option<int>("--bits") { Description = "Bits of a weight: 4 or 8.", DefaultValueFactory = _ => 4 };
-        var block = new Option<int>("--block-size") { Description = "Weights that share a scale: 16, 32, 64, 128 or 256.", DefaultValueFactory = _ => 128 };
+        var bits = Cli.Number("--bits", "Bits of a weight: 4 or 8.", 4);
+        var block = Cli.Number("--block-size", "Weights that share a scale: 16, 32, 64, 128 or 256.", 128);
         var method = new Option<string>("--method") { Description = "mse: per block the clip of least weight error; rtn: round to nearest.", DefaultValueFactory = _ => "mse" };
         method.AcceptOnlyFromAmong("mse", "rtn");
         var amplifier = new Option<string>("--amplifier") { Description = "auto: per channel, the largest certified; an integer such as 1024: one for all; paper: the paper's heuristic.", DefaultValueFactory = _ => "auto" };
-        var limit = new Option<long>("--max-accumulator") { Description = "Limit of the overflow certificate, at most 2147483647; the default leaves GPU kernels four bits.", DefaultValueFactory = _ => Certificate.DefaultLimit };
+        var limit = Cli.OptionalNumber<long>("--max-accumulator", "Limit of the overflow certificate, at most 2147483647. Default: 134217727 for 4 bits, which leaves GPU kernels four bits; 2147483647 for 8.");
         var include = new Option<string[]>("--include") { Description = "Rewrite only nodes whose name matches this glob (* and ?); may be repeated.", DefaultValueFactory = _ => [] };
         var exclude = new Option<string[]>("--exclude") { Description = "Leave nodes whose name matches this glob alone; may be repeated.", DefaultValueFactory = _ => [] };
         var dryRun = new Option<bool>("--dry-run") { Description = "Print what would be rewritten and write nothing." };
@@ -91,8 +91,16 @@ internal static class ConvertCommand
     {
         var report = ProgressLine.Run("converting", report =>
             Converter.Convert(model, output, options, new Forward<ConversionProgress>(p => report(p.Step, p.Total == 0 ? 1 : p.Done / (double)p.Total)), cancel));
-        if (json) PrintJson(report);
-        else PrintText(report);
+        try
+        {
+            if (json) PrintJson(report);
+            else PrintText(report);
+        }
+        catch (IOException e)
+        {
+            throw new ModelException("standard output", $"the report cannot be printed ({e.Message.TrimEnd('.')})", report.Layers.Count > 0 ? $"the model is complete: {report.Output}" : "nothing was written", e);
+        }
+
         return report.Layers.Count > 0 ? Cli.Done : Nothing(model);
     }
 
@@ -142,8 +150,16 @@ internal static class ConvertCommand
             + F($" ({r.BytesBefore / (double)r.BytesAfter:F2}x smaller); every layer is certified: int32 cannot overflow."));
         if (r.Companions.Count > 0) Console.WriteLine($"Copied along: {string.Join(", ", r.Companions.Select(Path.GetFileName))}");
         Console.WriteLine($"Written: {r.Output}");
-        var tokens = File.Exists(Path.Combine(Path.GetDirectoryName(r.Input) ?? "", "eval_tokens.npy")) ? "" : " --tokens TOKENS.npy";
-        Console.WriteLine($"Next:    intscale diff {r.Input} {r.Output}{tokens}");
+        var input = Path.GetDirectoryName(r.Input) ?? "";
+        if (File.Exists(Path.Combine(input, DiffCommand.DefaultTokens)))
+        {
+            Console.WriteLine($"Next:    {Invocation.Of("diff", r.Input, r.Output)}");
+            return;
+        }
+
+        var tokens = Path.Combine(Path.GetDirectoryName(r.Output) ?? "", DiffCommand.DefaultTokens);
+        Console.WriteLine($"Next:    {Invocation.Of("sample", r.Input, tokens)}");
+        Console.WriteLine($"Then:    {Invocation.Of("diff", r.Input, r.Output, "--tokens", tokens)}");
     }
 
     private static void PrintSkipped(IReadOnlyList<Skipped> skipped)

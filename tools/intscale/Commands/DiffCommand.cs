@@ -6,19 +6,20 @@ namespace Onnx.IntScale.Tool;
 /// <summary><c>intscale diff REFERENCE CONVERTED</c>.</summary>
 internal static class DiffCommand
 {
-    private const string DefaultTokens = "eval_tokens.npy";
+    /// <summary>Tokens that are used where none are given: this file beside the reference.</summary>
+    public const string DefaultTokens = "eval_tokens.npy";
 
     public static Command Create()
     {
         var reference = new Argument<string>("REFERENCE") { Description = "FP16 model: .onnx file, or a folder with model.onnx." };
         var converted = new Argument<string>("CONVERTED") { Description = "Model made from it." };
         var tokens = new Option<string?>("--tokens") { Description = $"Token ids made with the models' tokenizer: .npy, int32 or int64. Default: {DefaultTokens} beside REFERENCE." };
-        var windows = new Option<int?>("--windows") { Description = "Windows to run, from the start of the file. Default: all that fit." };
-        var window = new Option<int>("--window") { Description = "Tokens of a window; each runs from an empty cache.", DefaultValueFactory = _ => 512 };
-        var layers = new Option<int>("--layers") { Description = "Windows that also measure every rewritten layer; 0 for none.", DefaultValueFactory = _ => 4 };
-        var threads = new Option<int>("--threads") { Description = "Threads; 0 for one per core.", DefaultValueFactory = _ => 0 };
-        var maxKl = new Option<double?>("--max-kl") { Description = "Exit with 1 when the mean KL divergence (nats) is above this." };
-        var minTop1 = new Option<double?>("--min-top1") { Description = "Exit with 1 when the share of equal top tokens (0 to 1) is below this." };
+        var windows = Cli.OptionalNumber<int>("--windows", "Windows to run, from the start of the file. Default: all that fit.");
+        var window = Cli.Number("--window", "Tokens of a window; each runs from an empty cache.", 512);
+        var layers = Cli.Number("--layers", "Windows that also measure every rewritten layer; 0 for none.", 4);
+        var threads = Cli.Number("--threads", "Threads; 0 for one per core.", 0);
+        var maxKl = Cli.OptionalNumber<double>("--max-kl", "Exit with 1 when the mean KL divergence (nats) is above this.");
+        var minTop1 = Cli.OptionalNumber<double>("--min-top1", "Exit with 1 when the share of equal top tokens (0 to 1) is below this.");
         var json = Cli.Json();
         var command = new Command("diff", """
             Runs an FP16 model and its converted form on the same tokens and says how far they differ, in all and layer by layer.
@@ -60,7 +61,7 @@ internal static class DiffCommand
             ? file
             : throw new ModelException(
                 "--tokens", $"is not given, and there is no {DefaultTokens} beside {reference}",
-                $"give --tokens FILE.npy, or make one: intscale sample {reference} {file}");
+                $"give --tokens FILE.npy, or make one: {Invocation.Of("sample", reference, file)}");
     }
 
     private static int Judge(DiffReport report, double? maxKl, double? minTop1)
@@ -72,7 +73,7 @@ internal static class DiffCommand
         return kl || top1 ? Cli.Refused : Cli.Done;
     }
 
-    private static string Step(DiffProgress p) => F($"{p.Window}/{p.Windows}: ppl {p.ReferencePerplexity:F2} -> {p.ConvertedPerplexity:F2}, KL {p.MeanKl:F4}");
+    private static string Step(DiffProgress p) => p.Step ?? F($"{p.Window}/{p.Windows}: ppl {p.ReferencePerplexity:F2} -> {p.ConvertedPerplexity:F2}, KL {p.MeanKl:F4}");
 
     private static void PrintText(DiffReport r)
     {

@@ -10,12 +10,12 @@ internal static class SampleCommand
         var defaults = new SampleOptions();
         var model = new Argument<string>("MODEL") { Description = "FP16 model: .onnx file, or a folder with model.onnx." };
         var output = new Argument<string>("OUT") { Description = "The .npy file to write: int32 token ids." };
-        var count = new Option<int>("--count") { Description = "Tokens to draw.", DefaultValueFactory = _ => defaults.Count };
-        var window = new Option<int>("--window") { Description = "Tokens after which the model starts again from an empty cache, as diff does.", DefaultValueFactory = _ => defaults.WindowLength };
-        var seed = new Option<int>("--seed") { Description = "The same seed gives the same tokens on the same machine.", DefaultValueFactory = _ => defaults.Seed };
-        var temperature = new Option<double>("--temperature") { Description = "Divides the logits; 1 draws from the model's own distribution.", DefaultValueFactory = _ => defaults.Temperature };
-        var topK = new Option<int>("--top-k") { Description = "Draw only among so many most likely tokens; 0 for all.", DefaultValueFactory = _ => defaults.TopK };
-        var threads = new Option<int>("--threads") { Description = "Threads; 0 for one per core.", DefaultValueFactory = _ => defaults.Threads };
+        var count = Cli.Number("--count", "Tokens to draw.", defaults.Count);
+        var window = Cli.Number("--window", "Tokens after which the model starts again from an empty cache, as diff does.", defaults.WindowLength);
+        var seed = Cli.Number("--seed", "The same seed gives the same tokens on the same machine.", defaults.Seed);
+        var temperature = Cli.Number("--temperature", "Divides the logits; 1 draws from the model's own distribution.", defaults.Temperature);
+        var topK = Cli.Number("--top-k", "Draw only among so many most likely tokens; 0 for all.", defaults.TopK);
+        var threads = Cli.Number("--threads", "Threads; 0 for one per core.", defaults.Threads);
         var force = new Option<bool>("--force") { Description = "Replace an existing file." };
         var json = Cli.Json();
         var command = new Command("sample", """

@@ -25,6 +25,7 @@ internal static class VerifyCommand
     private static int Run(string path, bool json)
     {
         var layers = ProgressLine.Run("verifying", report => Verifier.Verify(path, (done, total, name) => report(name, done / (double)total)));
+        if (layers.Count == 0) throw new ModelException(path, "holds no MatMulNBitsIntScale node, so there is nothing to verify", "give a converted model");
         if (json)
         {
             Cli.WriteJson(new { model = path, ok = layers.All(l => l.Fault == null), layers });
@@ -37,7 +38,6 @@ internal static class VerifyCommand
         }
 
         var wrong = layers.Count(l => l.Fault != null);
-        if (layers.Count == 0) throw new ModelException(path, "holds no MatMulNBitsIntScale node, so there is nothing to verify", "give a converted model");
         if (wrong > 0) throw new ModelException(path, $"{wrong} of {layers.Count} certificates do not hold (first: node '{layers.First(l => l.Fault != null).Name}')", "convert the model again");
         Console.Error.WriteLine($"{layers.Count} of {layers.Count} certificates hold: no activation can overflow int32.");
         return Cli.Done;
