@@ -106,6 +106,7 @@ public sealed class CliTests
     [InlineData("diff")]
     [InlineData("verify")]
     [InlineData("sample")]
+    [InlineData("kernels")]
     public void Help_EveryCommand_HasAnExample(string command)
     {
         var run = Run(command, "--help");

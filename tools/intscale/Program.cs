@@ -7,6 +7,7 @@ var root = new RootCommand("Turns FP16 ONNX LLMs into integer-scale W4A8 ones th
     ConvertCommand.Create(),
     DiffCommand.Create(),
     VerifyCommand.Create(),
+    KernelsCommand.Create(),
     SampleCommand.Create(),
 };
 return await Cli.RunAsync(root, args);

@@ -7,11 +7,12 @@ namespace Onnx.IntScale;
 
 /// <summary>
 /// AVX2 for any number of rows, vector lanes along k: <see cref="Avx512RowKernel"/> at half the width. 32 bytes of B hold 64 4-bit codes,
-/// the even or odd k of half a chunk each.
+/// the even and the odd k of half a chunk.
 /// </summary>
 public static unsafe class Avx2Kernel
 {
     private const int PrefetchAhead = 4096;
+    private const int Lanes = 8;
 
     /// <summary>Whether this processor has AVX2.</summary>
     public static bool IsSupported => Avx2.IsSupported;
@@ -21,107 +22,111 @@ public static unsafe class Avx2Kernel
     public static void Accumulate(in MatMulJob job, int m0, int m1, int n0, int n1, int* acc)
     {
         var shape = job.Weights.Shape;
+        if (RowReader.IsTooLong(shape))
+        {
+            ScalarKernel.Accumulate(job, m0, m1, n0, n1, acc);
+            return;
+        }
+
         var stride = n1 - n0;
         var factors = stackalloc int[ZeroPointFactors.Step];
+        var parts = stackalloc int[4 * Lanes];
+        var copy = stackalloc byte[RowReader.CopyBytes(shape)];
+        var reader = new RowReader(job.Weights, copy);
+        var scales = new BlockScales(shape);
         for (var n = n0; n < n1; n++)
         {
-            var column = acc + (n - n0);
-            var m = m0;
-            if (shape.Bits == 4)
+            reader.Row(n, out var b, out var s);
+            for (var m = m0; m < m1;)
             {
-                for (; m <= m1 - 4; m += 4, column += 4 * stride) Four(job, m, n, factors, column, stride);
-            }
+                var rows = shape.Bits == 4 && m1 - m >= 4 ? 4 : 1;
+                if (rows == 4) FourRows(job, m, b, s, scales, parts);
+                else if (shape.Bits == 4) OneRow(job, m, b, s, scales, parts);
+                else OneRowOfBytes(job, m, b, s, scales, parts);
 
-            for (; m < m1; m++, column += stride) *column = One(job, m, n, factors);
+                TakeOffZeroPoints(job, m, n, rows, factors, parts);
+                for (var i = 0; i < rows; i++, m++) acc[((m - m0) * stride) + (n - n0)] = Vector256.Sum(Vector256.Load(parts + (Lanes * i)));
+            }
         }
     }
 
-    /// <summary>The scales of B vector v of a channel, one int16 a lane. Never reads past the channel's scales.</summary>
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static Vector256<short> ScaleVector(short* scales, int v, int codes, MatMulShape shape)
+    /// <summary>The scales of a B vector, one int16 a lane: of one block, or of two or four, each on its own lanes.</summary>
+    private readonly struct BlockScales
     {
-        if (shape.BlockSize >= codes) return Vector256.Create(scales[v >> BitOperations.Log2((uint)(shape.BlockSize / codes))]);
-        var g = v * (codes / shape.BlockSize);
-        short Next(int i) => g + i < shape.KBlocks ? scales[g + i] : (short)0;
-        return codes == 2 * shape.BlockSize
-            ? Vector256.Create(Vector128.Create(scales[g]), Vector128.Create(Next(1)))
-            : Vector256.Create(Vector64.Create(scales[g]).AsInt64()[0], Vector64.Create(Next(1)).AsInt64()[0], Vector64.Create(Next(2)).AsInt64()[0], Vector64.Create(Next(3)).AsInt64()[0]).AsInt16();
+        private readonly Vector256<byte> _bytesOfLanes;
+        private readonly int _log2VectorsPerBlock;
+        private readonly int _log2BlocksPerVector;
+
+        public BlockScales(MatMulShape shape)
+        {
+            var codes = 32 * 8 / shape.Bits;
+            _log2VectorsPerBlock = BitOperations.Log2((uint)Math.Max(1, shape.BlockSize / codes));
+            _log2BlocksPerVector = BitOperations.Log2((uint)Math.Max(1, codes / shape.BlockSize));
+            var bytes = stackalloc byte[32];
+            for (var i = 0; i < 32; i++) bytes[i] = (byte)((i * codes / 32 / shape.BlockSize * 2) + (i & 1));
+            _bytesOfLanes = Vector256.Load(bytes);
+        }
+
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
+        public Vector256<short> Of(short* scales, int v) => _log2BlocksPerVector == 0
+            ? Vector256.Create(scales[v >> _log2VectorsPerBlock])
+            : Avx2.Shuffle(Vector256.Create(*(long*)(scales + (v << _log2BlocksPerVector))).AsByte(), _bytesOfLanes).AsInt16();
     }
 
-    /// <summary>A row's last, partial B vector, zero-padded, placed so that it continues the row.</summary>
-    private static byte* Tail(byte* row, int rowBytes, byte* buffer)
+    private static void OneRow(in MatMulJob job, int m, byte* b, short* s, in BlockScales scales, int* parts)
     {
-        var full = rowBytes & ~31;
-        new Span<byte>(buffer, 32).Clear();
-        new ReadOnlySpan<byte>(row + full, rowBytes - full).CopyTo(new Span<byte>(buffer, 32));
-        return buffer - full;
-    }
-
-    /// <summary>Where the even k of B vector v lie; its odd k lie half a chunk further.</summary>
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static int EvenAt(int v) => ((v >> 1) * ActivationOrder.Chunk) + ((v & 1) * 32);
-
-    [SkipLocalsInit]
-    private static int One(in MatMulJob job, int m, int n, int* factors)
-    {
-        var shape = job.Weights.Shape;
-        var a = job.A8 + ((long)m * shape.ActivationStride);
-        var b = job.Weights.Block(n, 0);
-        var scales = job.Weights.ScalesOf(n);
+        var a = job.A8 + ((long)m * job.Weights.Shape.ActivationStride);
+        var vectors = (job.Weights.Shape.RowBytes + 31) / 32;
         var nibble = Vector256.Create((byte)0xF);
-        var rowBytes = shape.RowBytes;
-        var tail = stackalloc byte[32];
+        var blockScales = scales;
         var acc = Vector256<int>.Zero;
-        var high = Vector256<int>.Zero;
-        for (var v = 0; v * 32 < rowBytes; v++)
+        for (var v = 0; v < vectors; v++, b += 32)
         {
-            if ((v + 1) * 32 > rowBytes) b = Tail(b, rowBytes, tail);
-            Sse.Prefetch0(b + (v * 32) + PrefetchAhead);
-            var codes = Vector256.Load(b + (v * 32));
-            var low = codes & nibble;
-            var upper = (codes.AsUInt16() >>> 4).AsByte() & nibble;
-            if (shape.Bits == 4)
-            {
-                acc += Avx2.MultiplyAddAdjacent(Pairs(low, upper, a + EvenAt(v)), ScaleVector(scales, v, 64, shape));
-                continue;
-            }
-
-            // 8-bit codes as two planes of nibbles: q = 16·high + low.
-            var scale = ScaleVector(scales, v, 32, shape);
-            acc += Avx2.MultiplyAddAdjacent(Avx2.MultiplyAddAdjacent(low, Vector256.Load(a + (v * 32))), scale);
-            high += Avx2.MultiplyAddAdjacent(Avx2.MultiplyAddAdjacent(upper, Vector256.Load(a + (v * 32))), scale);
+            Sse.Prefetch0(b + PrefetchAhead);
+            var codes = Vector256.Load(b);
+            acc += Avx2.MultiplyAddAdjacent(Pairs(codes & nibble, High(codes) & nibble, a + EvenAt(v)), blockScales.Of(s, v));
         }
 
-        acc += high << 4;
-        for (var g0 = 0; g0 < shape.KBlocks; g0 += ZeroPointFactors.Step)
-        {
-            var count = ZeroPointFactors.Fill(job.Weights, n, g0, factors);
-            var sums = job.BlockSums + ((long)m * shape.KBlocks) + g0;
-            for (var g = 0; g < count; g += 8) acc -= Vector256.Load(factors + g) * Vector256.Load(sums + g);
-        }
-
-        return Vector256.Sum(acc);
+        acc.Store(parts);
     }
 
-    /// <summary>The same for rows m..m+4 and 4 bits, so that codes are unpacked once for the four.</summary>
-    [SkipLocalsInit]
-    private static void Four(in MatMulJob job, int m, int n, int* factors, int* column, int stride)
+    /// <summary>8-bit codes as two planes of nibbles: q = 16·high + low.</summary>
+    private static void OneRowOfBytes(in MatMulJob job, int m, byte* b, short* s, in BlockScales scales, int* parts)
+    {
+        var a = job.A8 + ((long)m * job.Weights.Shape.ActivationStride);
+        var vectors = (job.Weights.Shape.RowBytes + 31) / 32;
+        var nibble = Vector256.Create((byte)0xF);
+        var blockScales = scales;
+        Vector256<int> acc = default, high = default;
+        for (var v = 0; v < vectors; v++, b += 32, a += 32)
+        {
+            Sse.Prefetch0(b + PrefetchAhead);
+            var codes = Vector256.Load(b);
+            var activations = Vector256.Load(a);
+            var scale = blockScales.Of(s, v);
+            acc += Avx2.MultiplyAddAdjacent(Avx2.MultiplyAddAdjacent(codes & nibble, activations), scale);
+            high += Avx2.MultiplyAddAdjacent(Avx2.MultiplyAddAdjacent(High(codes) & nibble, activations), scale);
+        }
+
+        (acc + (high << 4)).Store(parts);
+    }
+
+    /// <summary>4 bits, rows m..m+4, so that codes are unpacked once for the four.</summary>
+    private static void FourRows(in MatMulJob job, int m, byte* b, short* s, in BlockScales scales, int* parts)
     {
         var shape = job.Weights.Shape;
         long row = shape.ActivationStride;
-        var b = job.Weights.Block(n, 0);
-        var scales = job.Weights.ScalesOf(n);
+        var vectors = (shape.RowBytes + 31) / 32;
         var nibble = Vector256.Create((byte)0xF);
-        var rowBytes = shape.RowBytes;
-        var tail = stackalloc byte[32];
+        var blockScales = scales;
         Vector256<int> acc0 = default, acc1 = default, acc2 = default, acc3 = default;
-        for (var v = 0; v * 32 < rowBytes; v++)
+        for (var v = 0; v < vectors; v++, b += 32)
         {
-            if ((v + 1) * 32 > rowBytes) b = Tail(b, rowBytes, tail);
-            var codes = Vector256.Load(b + (v * 32));
+            Sse.Prefetch0(b + PrefetchAhead);
+            var codes = Vector256.Load(b);
             var even = codes & nibble;
-            var odd = (codes.AsUInt16() >>> 4).AsByte() & nibble;
-            var scale = ScaleVector(scales, v, 64, shape);
+            var odd = High(codes) & nibble;
+            var scale = blockScales.Of(s, v);
             var a = job.A8 + (m * row) + EvenAt(v);
             acc0 += Avx2.MultiplyAddAdjacent(Pairs(even, odd, a), scale);
             acc1 += Avx2.MultiplyAddAdjacent(Pairs(even, odd, a + row), scale);
@@ -129,25 +134,36 @@ public static unsafe class Avx2Kernel
             acc3 += Avx2.MultiplyAddAdjacent(Pairs(even, odd, a + (3 * row)), scale);
         }
 
-        for (var g0 = 0; g0 < shape.KBlocks; g0 += ZeroPointFactors.Step)
+        acc0.Store(parts);
+        acc1.Store(parts + Lanes);
+        acc2.Store(parts + (2 * Lanes));
+        acc3.Store(parts + (3 * Lanes));
+    }
+
+    /// <summary>parts[i] -= Σ_g scales[g] · zp[g] · blocksum[m + i, g], spread over lanes.</summary>
+    private static void TakeOffZeroPoints(in MatMulJob job, int m, int n, int rows, int* factors, int* parts)
+    {
+        var blocks = job.Weights.Shape.KBlocks;
+        for (var g0 = 0; g0 < blocks; g0 += ZeroPointFactors.Step)
         {
             var count = ZeroPointFactors.Fill(job.Weights, n, g0, factors);
-            var sums = job.BlockSums + ((long)m * shape.KBlocks) + g0;
-            for (var g = 0; g < count; g += 8, sums += 8)
+            for (var i = 0; i < rows; i++)
             {
-                var f = Vector256.Load(factors + g);
-                acc0 -= f * Vector256.Load(sums);
-                acc1 -= f * Vector256.Load(sums + shape.KBlocks);
-                acc2 -= f * Vector256.Load(sums + (2 * shape.KBlocks));
-                acc3 -= f * Vector256.Load(sums + (3 * shape.KBlocks));
+                var sums = job.BlockSums + ((long)(m + i) * blocks) + g0;
+                var owed = Vector256<int>.Zero;
+                for (var g = 0; g < count; g += Lanes) owed += Vector256.Load(factors + g) * Vector256.Load(sums + g);
+                (Vector256.Load(parts + (Lanes * i)) - owed).Store(parts + (Lanes * i));
             }
         }
-
-        column[0] = Vector256.Sum(acc0);
-        column[stride] = Vector256.Sum(acc1);
-        column[2 * stride] = Vector256.Sum(acc2);
-        column[3 * stride] = Vector256.Sum(acc3);
     }
+
+    /// <summary>Where the even k of B vector v lie; its odd k lie half a chunk further.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static int EvenAt(int v) => ((v >> 1) * ActivationOrder.Chunk) + ((v & 1) * 32);
+
+    /// <summary>The high nibbles, in the low ones' place; the high places hold the neighbours'.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static Vector256<byte> High(Vector256<byte> codes) => (codes.AsUInt16() >>> 4).AsByte();
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static Vector256<short> Pairs(Vector256<byte> even, Vector256<byte> odd, sbyte* a) =>
