@@ -54,6 +54,16 @@ public sealed class LanguageModelTests
     }
 
     [Fact]
+    public void Stop_EndsRunsAsACancellation()
+    {
+        using var folder = new TempFolder();
+        using var model = LanguageModel.Open(ModelFile.Load(TinyLanguageModel.Create().Save(folder["m"])));
+        model.Run([3], ["logits"]).Dispose();
+        model.Stop();
+        Assert.Throws<OperationCanceledException>(() => model.Run([3], ["logits"]));
+    }
+
+    [Fact]
     public void Open_LogitsThatAreNoFloats_AreRefused()
     {
         using var folder = new TempFolder();

@@ -95,6 +95,18 @@ public sealed class ModelDiffTests : IDisposable
     }
 
     [Fact]
+    public void Progress_TellsOfLoading_AndAStopEndsTheRun()
+    {
+        Convert(out var reference);
+        var steps = new Steps();
+        ModelDiff.Run(reference, _folder["out"], Tokens(32) with { WindowLength = 16 }, steps);
+        Assert.Equal([$"loading {reference}", $"loading {_folder["out/model.onnx"]}", "running the first window", null, null], steps.Seen);
+
+        using var cancel = new CancellationTokenSource();
+        Assert.ThrowsAny<OperationCanceledException>(() => ModelDiff.Run(reference, _folder["out"], Tokens(32) with { WindowLength = 16 }, new Steps { Then = cancel.Cancel }, cancel.Token));
+    }
+
+    [Fact]
     public void Layer_ThatTheReferenceLacks_IsReportedAndSkipped()
     {
         Convert(out _);
@@ -201,5 +213,18 @@ public sealed class ModelDiffTests : IDisposable
         var message = Assert.Throws<ModelException>(() => ModelDiff.Run(_folder[reference], _folder[converted], options)).Message;
         Assert.Contains(reason, message, StringComparison.Ordinal);
         Assert.DoesNotContain('\n', message);
+    }
+
+    private sealed class Steps : IProgress<DiffProgress>
+    {
+        public List<string?> Seen { get; } = [];
+
+        public Action? Then { get; init; }
+
+        public void Report(DiffProgress value)
+        {
+            Seen.Add(value.Step);
+            Then?.Invoke();
+        }
     }
 }

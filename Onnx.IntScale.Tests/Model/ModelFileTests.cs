@@ -78,6 +78,17 @@ public sealed class ModelFileTests
     }
 
     [Fact]
+    public void CopyExternal_LargeTensor_ReportsEachChunk()
+    {
+        using var folder = new TempFolder();
+        var model = ModelFile.Load(new TinyModel().External("a", DataType.Float, new float[5 << 18], 5 << 18).Save(folder.Path));
+        using var writer = new ModelWriter(folder["out/model.onnx"]);
+        var chunks = new List<long>();
+        for (var i = 0; i < 2; i++) writer.CopyExternal(model, model.Proto.Graph.Initializer[0].Clone(), chunks.Add);
+        Assert.Equal([4 << 20, 1 << 20], chunks);
+    }
+
+    [Fact]
     public void Chunks_Stop()
     {
         using var folder = new TempFolder();

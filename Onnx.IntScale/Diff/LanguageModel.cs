@@ -72,6 +72,7 @@ public sealed class LanguageModel : IDisposable
     /// <param name="pastLength">Tokens in the cache.</param>
     /// <returns>The values in the order of the names; dispose them.</returns>
     /// <exception cref="ModelException">ONNX Runtime reports a fault.</exception>
+    /// <exception cref="OperationCanceledException"><see cref="Stop"/> was called.</exception>
     public IDisposableReadOnlyCollection<OrtValue> Run(
         ReadOnlySpan<int> tokens, IReadOnlyCollection<string> outputs, IReadOnlyDictionary<string, OrtValue>? past = null, int pastLength = 0)
     {
@@ -95,6 +96,7 @@ public sealed class LanguageModel : IDisposable
         }
         catch (OnnxRuntimeException e)
         {
+            if (_options.Terminate) throw new OperationCanceledException(e.Message, e);
             throw new ModelException(ModelPath, $"ONNX Runtime cannot run {tokens.Length} tokens after {pastLength} ({OneLine(e)})",
                 "check that the ids belong to this model and that it takes so many tokens", e);
         }
@@ -103,6 +105,9 @@ public sealed class LanguageModel : IDisposable
             owned.ForEach(v => v.Dispose());
         }
     }
+
+    /// <summary>Ends the run in progress, at its next operator, and all to come. May be called from any thread.</summary>
+    public void Stop() => _options.Terminate = true;
 
     /// <inheritdoc/>
     public void Dispose()

@@ -6,13 +6,14 @@ namespace Onnx.IntScale;
 /// <param name="converted">The converted model; a layer's weights are read from its file when they are needed, one layer at a time.</param>
 /// <param name="taps">The layers.</param>
 /// <param name="threads">Degree of parallelism; -1 for one per core.</param>
-public sealed class LayerMeter(ModelFile converted, IReadOnlyList<LayerTap> taps, int threads)
+/// <param name="cancel">Stops within a layer.</param>
+public sealed class LayerMeter(ModelFile converted, IReadOnlyList<LayerTap> taps, int threads, CancellationToken cancel = default)
 {
     private readonly GraphIndex _index = new(converted.Proto.Graph);
     private readonly ErrorSum[] _local = new ErrorSum[taps.Count];
     private readonly ErrorSum[] _accumulated = new ErrorSum[taps.Count];
     private readonly string?[] _notes = [.. taps.Select(t => t.Note)];
-    private readonly ParallelOptions _parallel = new() { MaxDegreeOfParallelism = threads };
+    private readonly ParallelOptions _parallel = new() { MaxDegreeOfParallelism = threads, CancellationToken = cancel };
 
     /// <summary>Values of the reference to ask for.</summary>
     public IReadOnlyList<string> ReferenceNames => [.. taps.Where(t => t.Input != null).SelectMany(t => new[] { t.Input!, t.Output }).Distinct()];

@@ -14,7 +14,7 @@ public static class ModelDiff
     /// <param name="convertedPath">The converted model, or any other with the same vocabulary.</param>
     /// <param name="options">Tokens, windows, layers.</param>
     /// <param name="progress">Told before each model is loaded and after each window.</param>
-    /// <param name="cancel">Stops between windows.</param>
+    /// <param name="cancel">Stops, also within a window.</param>
     /// <exception cref="ModelException">A model or the token file cannot be used; says where and what to do.</exception>
     public static DiffReport Run(
         string referencePath, string convertedPath, DiffOptions options, IProgress<DiffProgress>? progress = null, CancellationToken cancel = default)
@@ -24,13 +24,18 @@ public static class ModelDiff
         var tokens = NpyFile.ReadTokens(options.Tokens);
         var windows = WindowsOf(tokens, options);
         var threads = options.Threads == 0 ? -1 : options.Threads;
-        var meter = new LayerMeter(convertedFile, options.LayerWindows == 0 ? [] : LayerTap.Find(referenceFile, convertedFile), threads);
+        var meter = new LayerMeter(convertedFile, options.LayerWindows == 0 ? [] : LayerTap.Find(referenceFile, convertedFile), threads, cancel);
 
         progress?.Report(new(0, windows, 0, 0, 0, $"loading {referenceFile.ModelPath}"));
         using var reference = LanguageModel.Open(referenceFile, options.Threads, meter.ReferenceNames);
         cancel.ThrowIfCancellationRequested();
         progress?.Report(new(0, windows, 0, 0, 0, $"loading {convertedFile.ModelPath}"));
         using var converted = LanguageModel.Open(convertedFile, options.Threads, meter.ConvertedNames);
+        using var stop = cancel.Register(() =>
+        {
+            reference.Stop();
+            converted.Stop();
+        });
         if (reference.Vocabulary != converted.Vocabulary)
             throw new ModelException(
                 converted.ModelPath,

@@ -46,12 +46,13 @@ public static class TokenSampler
     /// <param name="modelPath">A .onnx file, or a folder with a model.onnx. Without a key/value cache each token costs a run of its whole window.</param>
     /// <param name="options">Count, seed and the like.</param>
     /// <param name="progress">Told how many tokens are drawn.</param>
-    /// <param name="cancel">Stops between tokens.</param>
+    /// <param name="cancel">Stops, also within a run.</param>
     /// <exception cref="ModelException">The model cannot be used; says where and what to do.</exception>
     public static int[] Sample(string modelPath, SampleOptions options, IProgress<int>? progress = null, CancellationToken cancel = default)
     {
         if (options.Fault() is { } fault) throw new ModelException("options", fault);
         using var model = LanguageModel.Open(ModelFile.Load(modelPath), options.Threads);
+        using var stop = cancel.Register(model.Stop);
         var random = new Random(options.Seed);
         var tokens = new int[options.Count];
         var logits = new float[model.Vocabulary];
