@@ -33,6 +33,7 @@ public static unsafe class CpuKernels
     /// <summary>Every kernel, best first, whether this processor runs it or not.</summary>
     public static readonly IReadOnlyList<CpuKernel> All =
     [
+        new("amx-panel", "AMX-INT8, AVX-512BW, executable memory", AmxPanelKernel.IsSupported, 12, true, AmxPanelKernel.Accumulate),
         new("avx512vnni-panel", "AVX512-VNNI, executable memory", VnniPanelKernel.IsSupported, 12, true, VnniPanelKernel.Accumulate),
         new("avx512bw-panel", "AVX-512BW", Avx512PanelKernel.IsSupported, 12, true, Avx512PanelKernel.Accumulate),
         new("avx512bw", "AVX-512BW", Avx512RowKernel.IsSupported, 1, false, Avx512RowKernel.Accumulate),

@@ -25,6 +25,8 @@ public static unsafe class Avx512PanelKernel
 
     private readonly struct Loops : IPanelLoops
     {
+        public static (int Two, int One) Channels => (4, 8);
+
         /// <summary>Twice, for a vector of int16.</summary>
         public static int Scale(short scale) => (ushort)scale * 0x10001;
 

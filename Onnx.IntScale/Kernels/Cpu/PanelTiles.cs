@@ -11,10 +11,13 @@ internal unsafe interface IPanelLoops
     /// <summary>A scale as the loops broadcast it.</summary>
     static abstract int Scale(short scale);
 
-    /// <summary>Four channels by two panels: totals[panel, c] += Σ over the piece.</summary>
+    /// <summary>Channels of one call of <see cref="TwoPanels"/> and of <see cref="OnePanel"/>: divisors of <see cref="PanelTiles.Channels"/>.</summary>
+    static abstract (int Two, int One) Channels { get; }
+
+    /// <summary>Some channels by two panels: totals[panel, c] += Σ over the piece.</summary>
     static abstract void TwoPanels(PanelArguments* arguments, int run);
 
-    /// <summary>Eight channels by one panel.</summary>
+    /// <summary>Some channels by one panel.</summary>
     static abstract void OnePanel(PanelArguments* arguments, int run);
 }
 
@@ -30,9 +33,6 @@ internal static unsafe class PanelTiles
     /// <summary>Channels unpacked together; a tile has no more.</summary>
     public const int Channels = 64;
 
-    /// <summary>Channels multiplied together, by one panel; by two panels it is half as many.</summary>
-    private const int Octet = 8;
-
     /// <summary>Codes of a channel that are unpacked together; the stride between channels keeps them off each other's cache sets.</summary>
     private const int Piece = 1024;
     public const int Stride = Piece + 64;
@@ -41,6 +41,7 @@ internal static unsafe class PanelTiles
     public const int MaxRuns = Piece / 8;
 
     private const int Rows = ActivationOrder.PanelRows;
+    private const int Line = 64;
 
     /// <inheritdoc cref="AccumulateTile"/>
     [SkipLocalsInit]
@@ -50,9 +51,12 @@ internal static unsafe class PanelTiles
         var shape = job.Weights.Shape;
         var panels = (m1 - m0 + Rows - 1) / Rows;
         var size = panels * Channels * Rows;
-        var totals = stackalloc int[size];
-        var high = stackalloc int[shape.Bits == 8 ? size : 0];
-        var codes = stackalloc byte[Channels * Stride];
+        var totalsRoom = stackalloc byte[(size * sizeof(int)) + Line];
+        var highRoom = stackalloc byte[(shape.Bits == 8 ? size * sizeof(int) : 0) + Line];
+        var codesRoom = stackalloc byte[(Channels * Stride) + Line];
+        var totals = (int*)Align(totalsRoom);
+        var high = (int*)Align(highRoom);
+        var codes = Align(codesRoom);
         var scales = stackalloc int[Channels * MaxRuns];
         var factors = stackalloc int[ZeroPointFactors.Step];
         for (var n = n0; n < n1; n += Channels)
@@ -73,13 +77,17 @@ internal static unsafe class PanelTiles
         }
     }
 
+    /// <summary>The next cache line: vectors that cross two are loaded and stored at half speed.</summary>
+    private static byte* Align(byte* p) => (byte*)(((long)p + Line - 1) & -Line);
+
     private static void MultiplyPiece<TLoops>(
         in MatMulJob job, int m0, int panels, int n, int channels, int k0, int k1, int shift, byte* codes, int* scales, int* totals)
         where TLoops : struct, IPanelLoops
     {
-        // A last octet is filled up by repeating the last channel; those totals are not stored.
+        // What the loops do at once is filled up by repeating the last channel; those totals are not stored.
         var shape = job.Weights.Shape;
-        var filled = (channels + Octet - 1) & -Octet;
+        var atOnce = Math.Max(TLoops.Channels.Two, TLoops.Channels.One);
+        var filled = (channels + atOnce - 1) / atOnce * atOnce;
         var run = RunLength(shape);
         for (var i = 0; i < filled; i++)
         {
@@ -95,7 +103,7 @@ internal static unsafe class PanelTiles
         {
             arguments.A = job.A8 + ((long)m0 * shape.ActivationStride) + (p * panelBytes) + ((long)k0 * Rows);
             var two = p + 1 < panels;
-            for (var i = 0; i < filled; i += two ? Octet / 2 : Octet)
+            for (var i = 0; i < filled; i += two ? TLoops.Channels.Two : TLoops.Channels.One)
             {
                 arguments.Codes = codes + (i * Stride);
                 arguments.Scales = scales + (i * MaxRuns);

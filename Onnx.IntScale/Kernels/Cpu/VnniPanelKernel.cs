@@ -30,6 +30,8 @@ public static unsafe class VnniPanelKernel
 
     private readonly struct Vnni : IPanelLoops
     {
+        public static (int Two, int One) Channels => (4, 8);
+
         public static int Scale(short scale) => scale;
 
         public static void TwoPanels(PanelArguments* arguments, int run) => Call(Loops[System.Numerics.BitOperations.Log2((uint)run)].Two, arguments);

@@ -3,19 +3,6 @@ using static Iced.Intel.AssemblerRegisters;
 
 namespace Onnx.IntScale;
 
-/// <summary>Arguments of the emitted loops, passed by pointer so that they do not depend on the system's calling convention.</summary>
-internal unsafe struct PanelArguments
-{
-    public sbyte* A;
-    public long PanelBytes;
-    public byte* Codes;
-    public int* Scales;
-    public int* Totals;
-
-    /// <summary>Runs of the piece.</summary>
-    public long Runs;
-}
-
 /// <summary>
 /// The inner loops of <see cref="VnniPanelKernel"/>, emitted for one run length, unrolled over the run:
 /// <code>
