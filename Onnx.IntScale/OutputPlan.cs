@@ -14,6 +14,7 @@ public sealed record OutputPlan(string Input, string Output, IReadOnlyList<strin
     /// <exception cref="ModelException">A file to write exists, the output lies in the input's folder, or a file to copy cannot be read.</exception>
     public static OutputPlan For(ModelFile model, string input, string output, bool force)
     {
+        if (string.IsNullOrWhiteSpace(output)) throw new ModelException("the output", "is an empty name", "give a folder or a .onnx file");
         var asFile = output.EndsWith(".onnx", StringComparison.OrdinalIgnoreCase) && !Directory.Exists(output);
         var target = asFile ? output : Path.Combine(output, Path.GetFileName(model.ModelPath));
         var inputFolder = RealPath.Of(model.Folder);

@@ -108,8 +108,14 @@ public class SessionTests
         string[] inputNames = ["A"], outputNames = ["Y"];
         OrtValue[] inputs = [a], outputs = [y];
         for (var i = 0; i < 50; i++) session.Run(run, inputNames, inputs, outputNames, outputs);
-        var before = GC.GetAllocatedBytesForCurrentThread();
-        for (var i = 0; i < 100; i++) session.Run(run, inputNames, inputs, outputNames, outputs);
-        return GC.GetAllocatedBytesForCurrentThread() - before;
+
+        // A collection that another test starts gives up the rest of this thread's allocation buffer, which counts as allocated: the least of
+        // several measurements is what the runs themselves allocate.
+        return Enumerable.Range(0, 10).Min(_ =>
+        {
+            var before = GC.GetAllocatedBytesForCurrentThread();
+            for (var i = 0; i < 100; i++) session.Run(run, inputNames, inputs, outputNames, outputs);
+            return GC.GetAllocatedBytesForCurrentThread() - before;
+        });
     }
 }

@@ -65,6 +65,7 @@ internal static class Cli
         ModelException or OrtException => (BadInput, e.Message),
         IOException or UnauthorizedAccessException => (BadInput, $"{e.Message.TrimEnd('.')}; check free space and permissions"),
         OutOfMemoryException => (BadInput, "out of memory; close other programs or convert on a larger machine"),
+        TypeInitializationException { InnerException: ArgumentException fault } => (BadInput, fault.Message),
         DllNotFoundException or TypeInitializationException { InnerException: DllNotFoundException } =>
             (BadInput, $"ONNX Runtime's native library cannot be loaded ({(e.InnerException ?? e).Message}); build the tool again for this machine"),
         _ => (BadInput, $"{e.Message} (a defect of intscale: {e.GetType().Name}; please report it with the command you typed)"),

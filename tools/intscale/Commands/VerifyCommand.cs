@@ -35,11 +35,11 @@ internal static class VerifyCommand
             var table = Cli.Table("layer", "K x N", "declared", "recomputed", "verdict");
             foreach (var l in layers) table.AddPlainRow(l.Name, $"{l.K} x {l.N}", $"{l.Declared?.ToString() ?? "none"}", $"{l.Computed}", l.Fault ?? "holds");
             Cli.Print(table);
+            if (layers.All(l => l.Fault == null)) Console.WriteLine($"{layers.Count} of {layers.Count} certificates hold: no activation can overflow int32.");
         }
 
         var wrong = layers.Count(l => l.Fault != null);
         if (wrong > 0) throw new ModelException(path, $"{wrong} of {layers.Count} certificates do not hold (first: node '{layers.First(l => l.Fault != null).Name}')", "convert the model again");
-        Console.Error.WriteLine($"{layers.Count} of {layers.Count} certificates hold: no activation can overflow int32.");
         return Cli.Done;
     }
 }
