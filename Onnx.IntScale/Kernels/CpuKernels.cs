@@ -56,7 +56,7 @@ public static unsafe class CpuKernels
             ?? throw new ArgumentException($"{Variable}={name}: no such kernel; there are {string.Join(", ", All.Select(k => k.Name))}");
         return kernel.IsSupported
             ? kernel
-            : throw new ArgumentException($"{Variable}={name}: this processor lacks {kernel.Needs}; it runs {string.Join(", ", Available.Select(k => k.Name))}");
+            : throw new ArgumentException($"{Variable}={name}: this processor, or this build for it, lacks {kernel.Needs}; it runs {string.Join(", ", Available.Select(k => k.Name))}");
     }
 
     /// <summary>The kernels for a call with M rows.</summary>
