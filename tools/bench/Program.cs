@@ -6,6 +6,9 @@ using Onnx.IntScale.Bench;
 var root = new RootCommand("Measures com.intscale::MatMulNBitsIntScale against ONNX Runtime's own operators, in one process and in turn.")
 {
     CpuCommand.Create(),
+    ModelCommand.Create(),
+    ModelCommand.CreateProbe(),
+    WriteModelCommand.Create(),
 };
 try
 {
@@ -13,7 +16,7 @@ try
     foreach (var error in parsed.Errors) Console.Error.WriteLine($"error: {error.Message}");
     return parsed.Errors.Count > 0 ? 2 : parsed.Invoke(new InvocationConfiguration { EnableDefaultExceptionHandler = false });
 }
-catch (Exception e) when (e is BenchException or OrtException or OnnxRuntimeException)
+catch (Exception e) when (e is BenchException or ModelException or OrtException or OnnxRuntimeException)
 {
     Console.Error.WriteLine($"error: {e.Message.ReplaceLineEndings(" ")}");
     return 2;
