@@ -53,7 +53,10 @@ public static unsafe class Avx512RowKernel
                 for (var m = m0; m < m1; m++)
                 {
                     FourChannels(job, m, n, scales, parts);
-                    for (var i = 0; i < 4; i++) TakeOffZeroPoints(job, m, n + i, 1, job.Weights.ScalesOf(n + i), factors, parts + (16 * i));
+                    if (job.Weights.ZeroPoints == null) TakeOffDefaultZeroPoints(job, m, n, parts);
+                    for (var i = 0; i < 4 && job.Weights.ZeroPoints != null; i++)
+                        TakeOffZeroPoints(job, m, n + i, 1, job.Weights.ScalesOf(n + i), factors, parts + (16 * i));
+
                     Sum(parts).Store(acc + ((m - m0) * stride) + (n - n0));
                 }
             }
@@ -271,6 +274,28 @@ public static unsafe class Avx512RowKernel
                 for (var i = 0; i < rows; i++, sums += blocks) (Vector512.Load(parts + (16 * i)) - (f * Vector512.Load(sums))).Store(parts + (16 * i));
             }
         }
+    }
+
+    /// <summary>The same for one row, channels n..n+4 of 4 bits and no given zero points: short rows are many, so this counts.</summary>
+    private static void TakeOffDefaultZeroPoints(in MatMulJob job, int m, int n, int* parts)
+    {
+        var blocks = job.Weights.Shape.KBlocks;
+        var sums = job.BlockSums + ((long)m * blocks);
+        var s = job.Weights.ScalesOf(n);
+        Vector512<int> owed0 = default, owed1 = default, owed2 = default, owed3 = default;
+        for (var g = 0; g < blocks; g += 16, s += 16)
+        {
+            var x = Vector512.Load(sums + g) & Vector512.LessThan(Vector512<int>.Indices, Vector512.Create(blocks - g));
+            owed0 += Avx512F.ConvertToVector512Int32(Vector256.Load(s)) * x;
+            owed1 += Avx512F.ConvertToVector512Int32(Vector256.Load(s + blocks)) * x;
+            owed2 += Avx512F.ConvertToVector512Int32(Vector256.Load(s + (2 * blocks))) * x;
+            owed3 += Avx512F.ConvertToVector512Int32(Vector256.Load(s + (3 * blocks))) * x;
+        }
+
+        (Vector512.Load(parts) - (owed0 << 3)).Store(parts);
+        (Vector512.Load(parts + 16) - (owed1 << 3)).Store(parts + 16);
+        (Vector512.Load(parts + 32) - (owed2 << 3)).Store(parts + 32);
+        (Vector512.Load(parts + 48) - (owed3 << 3)).Store(parts + 48);
     }
 
     /// <summary>The lanes' sums of four vectors.</summary>
