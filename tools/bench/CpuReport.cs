@@ -1,7 +1,7 @@
-using System.Globalization;
 using System.Text.Encodings.Web;
 using System.Text.Json;
 using System.Text.Json.Serialization;
+using static Onnx.IntScale.Bench.Text;
 
 namespace Onnx.IntScale.Bench;
 
@@ -45,19 +45,4 @@ internal static class CpuReport
             ["K x N", "threads", .. ours.Select(r => r.M).Distinct().Select(m => F($"M={m}"))],
             ours.GroupBy(r => (r.K, r.N, r.Threads)).Select(g => (string[])[$"{g.Key.K} x {g.Key.N}", F($"{g.Key.Threads}"), .. g.Select(r => F($"{r.Ratio:F2}"))]));
     }
-
-    /// <summary>A markdown table; columns of numbers are right-aligned.</summary>
-    private static IEnumerable<string> Table(string[] header, IEnumerable<string[]> rows)
-    {
-        string[][] all = [header, .. rows];
-        var widths = header.Select((_, i) => Math.Max(3, all.Max(r => r[i].Length))).ToArray();
-        var numbers = header.Select((_, i) => double.TryParse(all[^1][i], CultureInfo.InvariantCulture, out var _)).ToArray();
-        yield return Line(Padded(header));
-        yield return Line(widths.Select((w, i) => numbers[i] ? new string('-', w - 1) + ":" : new string('-', w)));
-        foreach (var row in all.Skip(1)) yield return Line(Padded(row));
-        string Line(IEnumerable<string> cells) => $"| {string.Join(" | ", cells)} |";
-        IEnumerable<string> Padded(string[] row) => row.Select((cell, i) => numbers[i] ? cell.PadLeft(widths[i]) : cell.PadRight(widths[i]));
-    }
-
-    private static string F(FormattableString text) => text.ToString(CultureInfo.InvariantCulture);
 }
