@@ -32,7 +32,7 @@ public sealed unsafe class ActivationQuantizerTests
         ActivationQuantizer.QuantizeRow(memory.Job, 0);
         Assert.Equal(127, memory.Job.A8[0]);
         Assert.Equal(expected, memory.Job.A8[1]);
-        Assert.Equal(127 + expected, memory.Job.BlockSums[0]);
+        Assert.Equal(127 + expected, (int)memory.Job.BlockSums[0]);
         Assert.Equal(1f, memory.Job.AScales[0]);
     }
 

@@ -37,20 +37,17 @@ public static unsafe class ActivationQuantizer
         var unit = Math.Max(ActivationOrder.Chunk, shape.BlockSize);
         var values = stackalloc float[MaxBlock];
         var codes = stackalloc sbyte[MaxBlock];
+        row.ClearSums(shape);
         for (var first = 0; first < shape.ActivationStride; first += unit)
         {
             for (var k = first; k < first + unit; k += shape.BlockSize)
             {
                 var block = codes + (k - first);
-                if (inverse != 0 && k < shape.K) row.SetSum(k / shape.BlockSize, QuantizeBlock(LoadBlock(job, m, k / shape.BlockSize, values), shape.BlockSize, inverse, block));
-                else
-                {
-                    new Span<sbyte>(block, shape.BlockSize).Clear();
-                    if (k < shape.PaddedK) row.SetSum(k / shape.BlockSize, 0);
-                }
+                if (inverse != 0 && k < shape.K) *row.Sum(k / shape.BlockSize) = (short)QuantizeBlock(LoadBlock(job, m, k / shape.BlockSize, values), shape.BlockSize, inverse, block);
+                else new Span<sbyte>(block, shape.BlockSize).Clear();
             }
 
-            for (var c = 0; c < unit && first + c < shape.ActivationStride; c += ActivationOrder.Chunk) row.SetChunk(first + c, codes + c, shape.Bits);
+            for (var c = 0; c < unit && first + c < shape.ActivationStride; c += ActivationOrder.Chunk) row.SetChunk(first + c, codes + c, shape);
         }
     }
 
@@ -63,7 +60,7 @@ public static unsafe class ActivationQuantizer
         var (scale, inverse) = ScaleOf(BitConverter.Int32BitsToSingle(maxBits));
         job.AScales[m] = scale;
         var row = Row.Of(job, m);
-        for (var g = 0; g < shape.KBlocks; g++) row.SetSum(g, 0);
+        row.ClearSums(shape);
         for (var k = 0; k < shape.ActivationStride; k++)
         {
             var code = 0;
@@ -71,15 +68,15 @@ public static unsafe class ActivationQuantizer
             {
                 var product = Elements.Load(job.Type, job.A, ((long)m * shape.K) + k) * inverse;
                 code = (int)MathF.Round(product, MidpointRounding.ToEven);
-                *row.Sum(k / shape.BlockSize) += code;
+                *row.Sum(k / shape.BlockSize) += (short)code;
             }
 
-            *row.Code(ActivationOrder.PositionOf(k, shape.Bits)) = (sbyte)code;
+            *row.Code(k, shape) = (sbyte)code;
         }
     }
 
     /// <summary>Where a row's codes and sums lie, by itself or in a panel.</summary>
-    private readonly struct Row(sbyte* codes, int* sums, int lane)
+    private readonly struct Row(sbyte* codes, short* sums, int lane)
     {
         /// <summary>Row m of a call.</summary>
         public static Row Of(in MatMulJob job, int m)
@@ -87,29 +84,33 @@ public static unsafe class ActivationQuantizer
             var shape = job.Weights.Shape;
             var lane = m < job.Plan.PanelRows ? m % ActivationOrder.PanelRows : -1;
             var first = m - Math.Max(lane, 0);
-            return new(job.A8 + ((long)first * shape.ActivationStride), job.BlockSums + ((long)first * shape.KBlocks), lane);
+            return new(job.A8 + ((long)first * shape.ActivationStride), job.BlockSums + ((long)first * shape.BlockSumStride), lane);
         }
 
-        public sbyte* Code(int position) => codes + (lane < 0 ? position : ActivationOrder.PanelPositionOf(position, lane));
+        public sbyte* Code(int k, MatMulShape shape) =>
+            codes + (lane < 0 ? ActivationOrder.PositionOf(k, shape.Bits) : ActivationOrder.PanelPositionOf(k, lane, shape));
 
-        public int* Sum(int g) => sums + (lane < 0 ? g : (g * ActivationOrder.PanelRows) + lane);
+        public short* Sum(int g) => sums + (lane < 0 ? g : ActivationOrder.PanelSumPositionOf(g, lane));
 
-        public void SetSum(int g, int sum) => *Sum(g) = sum;
+        public void ClearSums(MatMulShape shape)
+        {
+            for (var g = 0; g < shape.BlockSumStride; g++) *Sum(g) = 0;
+        }
 
         /// <summary>Stores a chunk of codes given in the order of k.</summary>
-        public void SetChunk(int first, sbyte* chunk, int bits)
+        public void SetChunk(int first, sbyte* chunk, MatMulShape shape)
         {
             if (lane < 0)
             {
-                if (bits == 8) new ReadOnlySpan<sbyte>(chunk, ActivationOrder.Chunk).CopyTo(new Span<sbyte>(codes + first, ActivationOrder.Chunk));
-                else Deinterleave(chunk, codes + first);
+                if (shape.Bits == 8) new ReadOnlySpan<sbyte>(chunk, ActivationOrder.Chunk).CopyTo(new Span<sbyte>(codes + first, ActivationOrder.Chunk));
+                else Deinterleave(chunk, codes + first, ActivationOrder.Chunk);
                 return;
             }
 
             var ordered = stackalloc sbyte[ActivationOrder.Chunk];
-            if (bits != 8) Deinterleave(chunk, ordered);
-            var source = (int*)(bits == 8 ? chunk : ordered);
-            var target = (int*)Code(first);
+            if (shape.Bits != 8) Deinterleave(chunk, ordered, ActivationOrder.PanelUnit(shape));
+            var source = (int*)(shape.Bits == 8 ? chunk : ordered);
+            var target = (int*)Code(first, shape);
             for (var i = 0; i < ActivationOrder.Chunk / 4; i++) target[i * ActivationOrder.PanelRows] = source[i];
         }
     }
@@ -198,16 +199,26 @@ public static unsafe class ActivationQuantizer
         return Vector256.Sum(sum);
     }
 
-    /// <summary>A chunk in the order of k → its even k, then its odd k.</summary>
-    private static void Deinterleave(sbyte* codes, sbyte* target)
+    /// <summary>A chunk in the order of k → the even k of each unit, then its odd k.</summary>
+    private static void Deinterleave(sbyte* codes, sbyte* target, int unit)
     {
-        var low = Vector256.Create((ushort)0xFF);
-        for (var i = 0; i < ActivationOrder.Chunk / 2; i += 32)
+        var low = Vector128.Create((ushort)0xFF);
+        for (var first = 0; first < ActivationOrder.Chunk; first += unit)
         {
-            var first = Vector256.Load((ushort*)(codes + (2 * i)));
-            var second = Vector256.Load((ushort*)(codes + (2 * i) + 32));
-            Vector256.Narrow(first & low, second & low).Store((byte*)(target + i));
-            Vector256.Narrow(first >>> 8, second >>> 8).Store((byte*)(target + (ActivationOrder.Chunk / 2) + i));
+            if (unit == 16)
+            {
+                var both = Vector128.Load((ushort*)(codes + first));
+                Vector128.Narrow(both & low, both >>> 8).Store((byte*)(target + first));
+                continue;
+            }
+
+            for (var i = 0; i < unit / 2; i += 16)
+            {
+                var x = Vector128.Load((ushort*)(codes + first + (2 * i)));
+                var y = Vector128.Load((ushort*)(codes + first + (2 * i) + 16));
+                Vector128.Narrow(x & low, y & low).Store((byte*)(target + first + i));
+                Vector128.Narrow(x >>> 8, y >>> 8).Store((byte*)(target + first + (unit / 2) + i));
+            }
         }
     }
 }

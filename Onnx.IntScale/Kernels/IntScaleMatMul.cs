@@ -10,14 +10,18 @@ public static unsafe class IntScaleMatMul
 {
     /// <summary>Rows of a task; whole panels, so that no two tasks write to one cache line of them.</summary>
     private const int RowsPerTask = ActivationOrder.PanelRows;
-    private const int TileM = 128;
     private const int TileN = 64;
+
+    /// <summary>Rows of a tile: many, so that unpacking is shared, unless that leaves a large thread pool without work.</summary>
+    private const int MostTileM = 256;
+    private const int LeastTileM = 64;
+    private const int EnoughTasks = 64;
 
     /// <summary>Tasks of the first round.</summary>
     public static int QuantizeTasks(in MatMulJob job) => (job.Plan.ScratchRows(job.M) + RowsPerTask - 1) / RowsPerTask;
 
     /// <summary>Tasks of the second round.</summary>
-    public static int TileTasks(in MatMulJob job) => PanelsN(job) * ((job.M + TileM - 1) / TileM);
+    public static int TileTasks(in MatMulJob job) => PanelsN(job) * ((job.M + TileM(job) - 1) / TileM(job));
 
     /// <summary>Quantizes the rows of A that belong to a task (0..<see cref="QuantizeTasks"/>).</summary>
     public static void Quantize(in MatMulJob job, int task)
@@ -31,10 +35,11 @@ public static unsafe class IntScaleMatMul
     public static void ComputeTiles(in MatMulJob job, int task)
     {
         var panels = PanelsN(job);
+        var tileM = TileM(job);
         var n0 = task % panels * TileN;
         var n1 = Math.Min(job.Weights.Shape.N, n0 + TileN);
-        var m0 = task / panels * TileM;
-        var m1 = Math.Min(job.M, m0 + TileM);
+        var m0 = task / panels * tileM;
+        var m1 = Math.Min(job.M, m0 + tileM);
         var acc = stackalloc int[(m1 - m0) * (n1 - n0)];
 
         var split = Math.Clamp(job.Plan.PanelRows, m0, m1);
@@ -48,6 +53,13 @@ public static unsafe class IntScaleMatMul
     {
         for (var t = 0; t < QuantizeTasks(job); t++) Quantize(job, t);
         for (var t = 0; t < TileTasks(job); t++) ComputeTiles(job, t);
+    }
+
+    private static int TileM(in MatMulJob job)
+    {
+        var rows = MostTileM;
+        while (rows > LeastTileM && PanelsN(job) * (long)((job.M + rows - 1) / rows) < EnoughTasks) rows /= 2;
+        return rows;
     }
 
     private static int PanelsN(in MatMulJob job) => (job.Weights.Shape.N + TileN - 1) / TileN;

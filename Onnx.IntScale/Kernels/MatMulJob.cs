@@ -68,8 +68,11 @@ public unsafe struct MatMulJob
     /// <summary>Scratch: int8 activations [rows, ActivationStride], zero-padded, in the kernels' order (see <see cref="ActivationOrder"/>).</summary>
     public sbyte* A8;
 
-    /// <summary>Scratch: sum of A8 over each block, what a zero point is multiplied by: [rows, KBlocks], and [KBlocks, 16] within a panel.</summary>
-    public int* BlockSums;
+    /// <summary>
+    /// Scratch: sum of A8 over each block, what a zero point is multiplied by, at most 256·127 and zero past the last block:
+    /// [rows, BlockSumStride], and in pairs of blocks within a panel (<see cref="ActivationOrder.PanelSumPositionOf"/>).
+    /// </summary>
+    public short* BlockSums;
 
     /// <summary>Scratch: a_scale of each row [rows].</summary>
     public float* AScales;
@@ -78,15 +81,15 @@ public unsafe struct MatMulJob
     /// <param name="shape">The weights' shape.</param>
     /// <param name="rows">M, and where rows lie in panels all rows of the last panel: <see cref="KernelPlan.ScratchRows"/>.</param>
     public static long ScratchBytes(MatMulShape shape, int rows) =>
-        Align((long)rows * shape.ActivationStride) + Align((long)rows * shape.KBlocks * sizeof(int)) + Align((long)rows * sizeof(float)) + Alignment;
+        Align((long)rows * shape.ActivationStride) + Align((long)rows * shape.BlockSumStride * sizeof(short)) + Align((long)rows * sizeof(float)) + Alignment;
 
     /// <summary>Lays the three scratch arrays out, 64-byte aligned, in memory of at least <see cref="ScratchBytes"/> bytes.</summary>
     public void UseScratch(byte* scratch)
     {
         var rows = Plan.ScratchRows(M);
         A8 = (sbyte*)Align((long)scratch);
-        BlockSums = (int*)(A8 + Align((long)rows * Weights.Shape.ActivationStride));
-        AScales = (float*)((byte*)BlockSums + Align((long)rows * Weights.Shape.KBlocks * sizeof(int)));
+        BlockSums = (short*)(A8 + Align((long)rows * Weights.Shape.ActivationStride));
+        AScales = (float*)((byte*)BlockSums + Align((long)rows * Weights.Shape.BlockSumStride * sizeof(short)));
     }
 
     private const int Alignment = 64;

@@ -21,6 +21,9 @@ public readonly record struct MatMulShape(int K, int N, int Bits, int BlockSize)
     /// </summary>
     public int ActivationStride => (int)(((uint)(PaddedK + ActivationOrder.Chunk - 1) / ActivationOrder.Chunk) | 1) * ActivationOrder.Chunk;
 
+    /// <summary>Block sums of one row of activations: KBlocks rounded up to a cache line of int16, so that kernels may multiply whole vectors of them.</summary>
+    public int BlockSumStride => (KBlocks + 31) & -32;
+
     /// <summary>Bytes of one block of codes.</summary>
     public int BlockBytes => (BlockSize * Bits) >> 3;
 

@@ -29,7 +29,8 @@ public static unsafe class Avx2Kernel
         }
 
         var stride = n1 - n0;
-        var factors = stackalloc int[ZeroPointFactors.Step];
+        var low = stackalloc short[ZeroPointPlanes.Step];
+        var high = stackalloc short[ZeroPointPlanes.Step];
         var parts = stackalloc int[4 * Lanes];
         var copy = stackalloc byte[RowReader.CopyBytes(shape)];
         var reader = new RowReader(job.Weights, copy);
@@ -44,7 +45,7 @@ public static unsafe class Avx2Kernel
                 else if (shape.Bits == 4) OneRow(job, m, b, s, scales, parts);
                 else OneRowOfBytes(job, m, b, s, scales, parts);
 
-                TakeOffZeroPoints(job, m, n, rows, factors, parts);
+                TakeOffZeroPoints(job, m, n, rows, low, high, parts);
                 for (var i = 0; i < rows; i++, m++) acc[((m - m0) * stride) + (n - n0)] = Vector256.Sum(Vector256.Load(parts + (Lanes * i)));
             }
         }
@@ -141,18 +142,21 @@ public static unsafe class Avx2Kernel
     }
 
     /// <summary>parts[i] -= Σ_g scales[g] · zp[g] · blocksum[m + i, g], spread over lanes.</summary>
-    private static void TakeOffZeroPoints(in MatMulJob job, int m, int n, int rows, int* factors, int* parts)
+    private static void TakeOffZeroPoints(in MatMulJob job, int m, int n, int rows, short* low, short* high, int* parts)
     {
-        var blocks = job.Weights.Shape.KBlocks;
-        for (var g0 = 0; g0 < blocks; g0 += ZeroPointFactors.Step)
+        var shape = job.Weights.Shape;
+        var given = job.Weights.ZeroPoints != null;
+        var shift = ZeroPointPlanes.LowShift(job.Weights);
+        for (var g0 = 0; g0 < shape.KBlocks; g0 += ZeroPointPlanes.Step)
         {
-            var count = ZeroPointFactors.Fill(job.Weights, n, g0, factors);
+            var count = ZeroPointPlanes.Fill(job.Weights, n, g0, low, high);
             for (var i = 0; i < rows; i++)
             {
-                var sums = job.BlockSums + ((long)(m + i) * blocks) + g0;
-                var owed = Vector256<int>.Zero;
-                for (var g = 0; g < count; g += Lanes) owed += Vector256.Load(factors + g) * Vector256.Load(sums + g);
-                (Vector256.Load(parts + (Lanes * i)) - owed).Store(parts + (Lanes * i));
+                var sums = job.BlockSums + ((long)(m + i) * shape.BlockSumStride) + g0;
+                Vector256<int> owedLow = default, owedHigh = default;
+                for (var g = 0; g < count; g += 2 * Lanes) owedLow += Avx2.MultiplyAddAdjacent(Vector256.Load(low + g), Vector256.Load(sums + g));
+                for (var g = 0; given && g < count; g += 2 * Lanes) owedHigh += Avx2.MultiplyAddAdjacent(Vector256.Load(high + g), Vector256.Load(sums + g));
+                (Vector256.Load(parts + (Lanes * i)) - (owedLow << shift) - (owedHigh << ZeroPointPlanes.HighShift)).Store(parts + (Lanes * i));
             }
         }
     }

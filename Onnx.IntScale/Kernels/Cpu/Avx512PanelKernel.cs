@@ -14,8 +14,6 @@ namespace Onnx.IntScale;
 public static unsafe class Avx512PanelKernel
 {
     private const int Rows = ActivationOrder.PanelRows;
-    private const int Stride = PanelTiles.Stride;
-    private const int MaxRuns = PanelTiles.MaxRuns;
 
     /// <summary>Whether this processor has AVX-512BW.</summary>
     public static bool IsSupported => Avx512BW.IsSupported;
@@ -23,49 +21,97 @@ public static unsafe class Avx512PanelKernel
     /// <inheritdoc cref="AccumulateTile"/>
     public static void Accumulate(in MatMulJob job, int m0, int m1, int n0, int n1, int* acc) => PanelTiles.Accumulate<Loops>(job, m0, m1, n0, n1, acc);
 
+    /// <summary>Codes of a channel that lie together (<see cref="PanelCodes.TileK"/>) as a constant for the compiler.</summary>
+    private interface ITile
+    {
+        static abstract int K { get; }
+
+        /// <summary>Products that fit int16 lanes: at most 8 steps of 4 k.</summary>
+        static abstract int Batch { get; }
+    }
+
+    private readonly struct Tile16 : ITile
+    {
+        public static int K => 16;
+
+        public static int Batch => 16;
+    }
+
+    private readonly struct Tile32 : ITile
+    {
+        public static int K => 32;
+
+        public static int Batch => 32;
+    }
+
+    private readonly struct Tile64 : ITile
+    {
+        public static int K => 64;
+
+        public static int Batch => 32;
+    }
+
     private readonly struct Loops : IPanelLoops
     {
         public static (int Two, int One) Channels => (4, 8);
 
+        public static bool FetchesNext => false;
+
         /// <summary>Twice, for a vector of int16.</summary>
         public static int Scale(short scale) => (ushort)scale * 0x10001;
 
-        [MethodImpl(MethodImplOptions.NoInlining)]
         public static void OnePanel(PanelArguments* arguments, int run)
+        {
+            if (run >= 64) OnePanel<Tile64>(arguments, run);
+            else if (run == 32) OnePanel<Tile32>(arguments, run);
+            else OnePanel<Tile16>(arguments, run);
+        }
+
+        public static void TwoPanels(PanelArguments* arguments, int run)
+        {
+            if (run >= 64) TwoPanels<Tile64>(arguments, run);
+            else if (run == 32) TwoPanels<Tile32>(arguments, run);
+            else TwoPanels<Tile16>(arguments, run);
+        }
+
+        [MethodImpl(MethodImplOptions.NoInlining)]
+        private static void OnePanel<TTile>(PanelArguments* arguments, int run)
+            where TTile : struct, ITile
         {
             var a = arguments->A;
             var codes = arguments->Codes;
             var scales = arguments->Scales;
             var totals = arguments->Totals;
-            var length = (int)arguments->Runs * run;
             Vector512<int> t0 = default, t1 = default, t2 = default, t3 = default, t4 = default, t5 = default, t6 = default, t7 = default;
-            var batch = Math.Min(32, run);
-            for (var k = 0; k < length; scales++)
+            for (var i = 0; i < (int)arguments->Runs; i++, scales += PanelTiles.Channels)
             {
-                for (var runEnd = k + run; k < runEnd;)
+                for (var k = 0; k < run; k += TTile.K, codes += PanelCodes.TileChannels * TTile.K)
                 {
-                    Vector512<short> p0 = default, p1 = default, p2 = default, p3 = default, p4 = default, p5 = default, p6 = default, p7 = default;
-                    for (var end = k + batch; k < end; k += 4)
+                    for (var batch = 0; batch < TTile.K; batch += TTile.Batch)
                     {
-                        var x = Vector512.Load(a + (k * Rows));
-                        p0 += Avx512BW.MultiplyAddAdjacent(Broadcast(codes + k), x);
-                        p1 += Avx512BW.MultiplyAddAdjacent(Broadcast(codes + k + Stride), x);
-                        p2 += Avx512BW.MultiplyAddAdjacent(Broadcast(codes + k + (2 * Stride)), x);
-                        p3 += Avx512BW.MultiplyAddAdjacent(Broadcast(codes + k + (3 * Stride)), x);
-                        p4 += Avx512BW.MultiplyAddAdjacent(Broadcast(codes + k + (4 * Stride)), x);
-                        p5 += Avx512BW.MultiplyAddAdjacent(Broadcast(codes + k + (5 * Stride)), x);
-                        p6 += Avx512BW.MultiplyAddAdjacent(Broadcast(codes + k + (6 * Stride)), x);
-                        p7 += Avx512BW.MultiplyAddAdjacent(Broadcast(codes + k + (7 * Stride)), x);
-                    }
+                        Vector512<short> p0 = default, p1 = default, p2 = default, p3 = default, p4 = default, p5 = default, p6 = default, p7 = default;
+                        for (var j = batch; j < batch + TTile.Batch; j += 4, a += 4 * Rows)
+                        {
+                            var x = Vector512.Load(a);
+                            p0 += Avx512BW.MultiplyAddAdjacent(Broadcast(codes + j), x);
+                            p1 += Avx512BW.MultiplyAddAdjacent(Broadcast(codes + j + TTile.K), x);
+                            p2 += Avx512BW.MultiplyAddAdjacent(Broadcast(codes + j + (2 * TTile.K)), x);
+                            p3 += Avx512BW.MultiplyAddAdjacent(Broadcast(codes + j + (3 * TTile.K)), x);
+                            p4 += Avx512BW.MultiplyAddAdjacent(Broadcast(codes + j + (4 * TTile.K)), x);
+                            p5 += Avx512BW.MultiplyAddAdjacent(Broadcast(codes + j + (5 * TTile.K)), x);
+                            p6 += Avx512BW.MultiplyAddAdjacent(Broadcast(codes + j + (6 * TTile.K)), x);
+                            p7 += Avx512BW.MultiplyAddAdjacent(Broadcast(codes + j + (7 * TTile.K)), x);
+                        }
 
-                    t0 += Scaled(p0, scales);
-                    t1 += Scaled(p1, scales + MaxRuns);
-                    t2 += Scaled(p2, scales + (2 * MaxRuns));
-                    t3 += Scaled(p3, scales + (3 * MaxRuns));
-                    t4 += Scaled(p4, scales + (4 * MaxRuns));
-                    t5 += Scaled(p5, scales + (5 * MaxRuns));
-                    t6 += Scaled(p6, scales + (6 * MaxRuns));
-                    t7 += Scaled(p7, scales + (7 * MaxRuns));
+                        t0 += Scaled(p0, scales);
+                        t1 += Scaled(p1, scales + 1);
+                        t2 += Scaled(p2, scales + 2);
+                        t3 += Scaled(p3, scales + 3);
+                        t4 += Scaled(p4, scales + 4);
+                        t5 += Scaled(p5, scales + 5);
+                        t6 += Scaled(p6, scales + 6);
+                        t7 += Scaled(p7, scales + 7);
+                    }
                 }
             }
 
@@ -81,47 +127,49 @@ public static unsafe class Avx512PanelKernel
 
         /// <summary>Each broadcast serves 32 rows.</summary>
         [MethodImpl(MethodImplOptions.NoInlining)]
-        public static void TwoPanels(PanelArguments* arguments, int run)
+        private static void TwoPanels<TTile>(PanelArguments* arguments, int run)
+            where TTile : struct, ITile
         {
             var a = arguments->A;
+            var b = a + arguments->PanelBytes;
             var codes = arguments->Codes;
             var scales = arguments->Scales;
             var totals = arguments->Totals;
-            var length = (int)arguments->Runs * run;
-            var b = a + arguments->PanelBytes;
             Vector512<int> t0 = default, t1 = default, t2 = default, t3 = default, u0 = default, u1 = default, u2 = default, u3 = default;
-            var batch = Math.Min(32, run);
-            for (var k = 0; k < length; scales++)
+            for (var i = 0; i < (int)arguments->Runs; i++, scales += PanelTiles.Channels)
             {
-                for (var runEnd = k + run; k < runEnd;)
+                for (var k = 0; k < run; k += TTile.K, codes += PanelCodes.TileChannels * TTile.K)
                 {
-                    Vector512<short> p0 = default, p1 = default, p2 = default, p3 = default, q0 = default, q1 = default, q2 = default, q3 = default;
-                    for (var end = k + batch; k < end; k += 4)
+                    for (var batch = 0; batch < TTile.K; batch += TTile.Batch)
                     {
-                        var x = Vector512.Load(a + (k * Rows));
-                        var y = Vector512.Load(b + (k * Rows));
-                        var c = Broadcast(codes + k);
-                        p0 += Avx512BW.MultiplyAddAdjacent(c, x);
-                        q0 += Avx512BW.MultiplyAddAdjacent(c, y);
-                        c = Broadcast(codes + k + Stride);
-                        p1 += Avx512BW.MultiplyAddAdjacent(c, x);
-                        q1 += Avx512BW.MultiplyAddAdjacent(c, y);
-                        c = Broadcast(codes + k + (2 * Stride));
-                        p2 += Avx512BW.MultiplyAddAdjacent(c, x);
-                        q2 += Avx512BW.MultiplyAddAdjacent(c, y);
-                        c = Broadcast(codes + k + (3 * Stride));
-                        p3 += Avx512BW.MultiplyAddAdjacent(c, x);
-                        q3 += Avx512BW.MultiplyAddAdjacent(c, y);
-                    }
+                        Vector512<short> p0 = default, p1 = default, p2 = default, p3 = default, q0 = default, q1 = default, q2 = default, q3 = default;
+                        for (var j = batch; j < batch + TTile.Batch; j += 4, a += 4 * Rows, b += 4 * Rows)
+                        {
+                            var x = Vector512.Load(a);
+                            var y = Vector512.Load(b);
+                            var c = Broadcast(codes + j);
+                            p0 += Avx512BW.MultiplyAddAdjacent(c, x);
+                            q0 += Avx512BW.MultiplyAddAdjacent(c, y);
+                            c = Broadcast(codes + j + TTile.K);
+                            p1 += Avx512BW.MultiplyAddAdjacent(c, x);
+                            q1 += Avx512BW.MultiplyAddAdjacent(c, y);
+                            c = Broadcast(codes + j + (2 * TTile.K));
+                            p2 += Avx512BW.MultiplyAddAdjacent(c, x);
+                            q2 += Avx512BW.MultiplyAddAdjacent(c, y);
+                            c = Broadcast(codes + j + (3 * TTile.K));
+                            p3 += Avx512BW.MultiplyAddAdjacent(c, x);
+                            q3 += Avx512BW.MultiplyAddAdjacent(c, y);
+                        }
 
-                    t0 += Scaled(p0, scales);
-                    u0 += Scaled(q0, scales);
-                    t1 += Scaled(p1, scales + MaxRuns);
-                    u1 += Scaled(q1, scales + MaxRuns);
-                    t2 += Scaled(p2, scales + (2 * MaxRuns));
-                    u2 += Scaled(q2, scales + (2 * MaxRuns));
-                    t3 += Scaled(p3, scales + (3 * MaxRuns));
-                    u3 += Scaled(q3, scales + (3 * MaxRuns));
+                        t0 += Scaled(p0, scales);
+                        u0 += Scaled(q0, scales);
+                        t1 += Scaled(p1, scales + 1);
+                        u1 += Scaled(q1, scales + 1);
+                        t2 += Scaled(p2, scales + 2);
+                        u2 += Scaled(q2, scales + 2);
+                        t3 += Scaled(p3, scales + 3);
+                        u3 += Scaled(q3, scales + 3);
+                    }
                 }
             }
 

@@ -12,7 +12,7 @@ namespace Onnx.IntScale;
 /// acc += vpmaddwd(p16, scales)                                        widens to int32 and multiplies by the integer scale
 /// </code>
 /// The scale vector repeats each block's scale over the block's lanes, so all block sizes run alike. 8-bit codes go as two planes of
-/// nibbles, q = 16·high + low. Zero points are taken off afterwards (<see cref="ZeroPointFactors"/>).
+/// nibbles, q = 16·high + low. Zero points are taken off afterwards (<see cref="ZeroPointPlanes"/>).
 /// </summary>
 public static unsafe class Avx512RowKernel
 {
@@ -40,7 +40,8 @@ public static unsafe class Avx512RowKernel
     {
         var shape = job.Weights.Shape;
         var stride = n1 - n0;
-        var factors = stackalloc int[ZeroPointFactors.Step];
+        var low = stackalloc short[ZeroPointPlanes.Step];
+        var high = stackalloc short[ZeroPointPlanes.Step];
         var parts = stackalloc int[8 * 16];
         var copy = stackalloc byte[RowReader.CopyBytes(shape)];
         var reader = new RowReader(job.Weights, copy);
@@ -55,7 +56,7 @@ public static unsafe class Avx512RowKernel
                     FourChannels(job, m, n, scales, parts);
                     if (job.Weights.ZeroPoints == null) TakeOffDefaultZeroPoints(job, m, n, parts);
                     for (var i = 0; i < 4 && job.Weights.ZeroPoints != null; i++)
-                        TakeOffZeroPoints(job, m, n + i, 1, job.Weights.ScalesOf(n + i), factors, parts + (16 * i));
+                        TakeOffZeroPoints(job, m, n + i, 1, low, high, parts + (16 * i));
 
                     Sum(parts).Store(acc + ((m - m0) * stride) + (n - n0));
                 }
@@ -73,7 +74,7 @@ public static unsafe class Avx512RowKernel
                 else if (shape.Bits == 4) OneRow(job, m, b, s, scales, parts);
                 else OneRowOfBytes(job, m, b, s, scales, parts);
 
-                TakeOffZeroPoints(job, m, n, rows, s, factors, parts);
+                TakeOffZeroPoints(job, m, n, rows, low, high, parts);
                 var column = acc + ((m - m0) * stride) + (n - n0);
                 if (rows == 1) *column = Vector512.Sum(Vector512.Load(parts));
                 for (var i = 0; i < rows - 3; i += 4) Scatter(Sum(parts + (16 * i)), column + (i * stride), stride);
@@ -256,40 +257,42 @@ public static unsafe class Avx512RowKernel
     }
 
     /// <summary>parts[i] -= Σ_g scales[g] · zp[g] · blocksum[m + i, g], spread over lanes, for so many rows.</summary>
-    private static void TakeOffZeroPoints(in MatMulJob job, int m, int n, int rows, short* s, int* factors, int* parts)
+    private static void TakeOffZeroPoints(in MatMulJob job, int m, int n, int rows, short* low, short* high, int* parts)
     {
-        var blocks = job.Weights.Shape.KBlocks;
+        var shape = job.Weights.Shape;
         var given = job.Weights.ZeroPoints != null;
-        var log2Default = job.Weights.Shape.Bits - 1;
-        for (var g0 = 0; g0 < blocks; g0 += ZeroPointFactors.Step)
+        var shift = ZeroPointPlanes.LowShift(job.Weights);
+        for (var g0 = 0; g0 < shape.KBlocks; g0 += ZeroPointPlanes.Step)
         {
-            var count = Math.Min(ZeroPointFactors.Step, blocks - g0);
-            if (given) ZeroPointFactors.Fill(job.Weights, n, g0, factors);
-            for (var g = 0; g < count; g += 16)
+            var count = ZeroPointPlanes.Fill(job.Weights, n, g0, low, high);
+            for (var i = 0; i < rows; i++)
             {
-                // Scales and sums may be read past the last block; what is there does not count.
-                var within = Vector512.LessThan(Vector512<int>.Indices, Vector512.Create(count - g));
-                var f = given ? Vector512.Load(factors + g) : (Avx512F.ConvertToVector512Int32(Vector256.Load(s + g0 + g)) & within) << log2Default;
-                var sums = job.BlockSums + ((long)m * blocks) + g0 + g;
-                for (var i = 0; i < rows; i++, sums += blocks) (Vector512.Load(parts + (16 * i)) - (f * Vector512.Load(sums))).Store(parts + (16 * i));
+                var sums = job.BlockSums + ((long)(m + i) * shape.BlockSumStride) + g0;
+                Vector512<int> owedLow = default, owedHigh = default;
+                for (var g = 0; g < count; g += Lanes) owedLow += Avx512BW.MultiplyAddAdjacent(Vector512.Load(low + g), Vector512.Load(sums + g));
+                for (var g = 0; given && g < count; g += Lanes) owedHigh += Avx512BW.MultiplyAddAdjacent(Vector512.Load(high + g), Vector512.Load(sums + g));
+                (Vector512.Load(parts + (16 * i)) - (owedLow << shift) - (owedHigh << ZeroPointPlanes.HighShift)).Store(parts + (16 * i));
             }
         }
     }
 
-    /// <summary>The same for one row, channels n..n+4 of 4 bits and no given zero points: short rows are many, so this counts.</summary>
+    /// <summary>
+    /// The same for one row, channels n..n+4 of 4 bits and no given zero points, from the stored scales: short rows are many, so this counts.
+    /// Scales past the last block meet zeros.
+    /// </summary>
     private static void TakeOffDefaultZeroPoints(in MatMulJob job, int m, int n, int* parts)
     {
         var blocks = job.Weights.Shape.KBlocks;
-        var sums = job.BlockSums + ((long)m * blocks);
+        var sums = job.BlockSums + ((long)m * job.Weights.Shape.BlockSumStride);
         var s = job.Weights.ScalesOf(n);
         Vector512<int> owed0 = default, owed1 = default, owed2 = default, owed3 = default;
-        for (var g = 0; g < blocks; g += 16, s += 16)
+        for (var g = 0; g < blocks; g += Lanes, s += Lanes)
         {
-            var x = Vector512.Load(sums + g) & Vector512.LessThan(Vector512<int>.Indices, Vector512.Create(blocks - g));
-            owed0 += Avx512F.ConvertToVector512Int32(Vector256.Load(s)) * x;
-            owed1 += Avx512F.ConvertToVector512Int32(Vector256.Load(s + blocks)) * x;
-            owed2 += Avx512F.ConvertToVector512Int32(Vector256.Load(s + (2 * blocks))) * x;
-            owed3 += Avx512F.ConvertToVector512Int32(Vector256.Load(s + (3 * blocks))) * x;
+            var x = Vector512.Load(sums + g);
+            owed0 += Avx512BW.MultiplyAddAdjacent(Vector512.Load(s), x);
+            owed1 += Avx512BW.MultiplyAddAdjacent(Vector512.Load(s + blocks), x);
+            owed2 += Avx512BW.MultiplyAddAdjacent(Vector512.Load(s + (2 * blocks)), x);
+            owed3 += Avx512BW.MultiplyAddAdjacent(Vector512.Load(s + (3 * blocks)), x);
         }
 
         (Vector512.Load(parts) - (owed0 << 3)).Store(parts);

@@ -3,18 +3,57 @@ namespace Onnx.IntScale;
 /// <summary>Arguments of a panel kernel's inner loops, passed by pointer so that emitted loops do not depend on the system's calling convention.</summary>
 internal unsafe struct PanelArguments
 {
+    /// <summary>The first panel's activations for the piece.</summary>
     public sbyte* A;
+
+    /// <summary>From one panel to the next.</summary>
     public long PanelBytes;
+
+    /// <summary>The first channel's unpacked codes, and its scales: see <see cref="PanelCodes"/>.</summary>
     public byte* Codes;
     public int* Scales;
+
+    /// <summary>The first channel's totals in the first panel: [panel, <see cref="PanelTiles.Channels"/>, 16 rows].</summary>
     public int* Totals;
 
-    /// <summary>AMX: its tile configuration.</summary>
-    public byte* Configuration;
+    /// <summary>Runs of the piece.</summary>
+    public long Runs;
 
     /// <summary>AMX: where tiles are stored on their way to vector registers.</summary>
     public int* Tiles;
 
-    /// <summary>Runs of the piece.</summary>
-    public long Runs;
+    /// <summary>AMX: stored codes that the next piece will unpack, from the first channel on, to be fetched meanwhile.</summary>
+    public byte* Next;
+
+    /// <summary>From one channel's stored codes to the next channel's.</summary>
+    public long RowBytes;
+}
+
+/// <summary>The inner loops of a panel kernel, and the form in which they want scales.</summary>
+internal unsafe interface IPanelLoops
+{
+    /// <summary>A scale as the loops broadcast it.</summary>
+    static abstract int Scale(short scale);
+
+    /// <summary>Channels of one call of <see cref="TwoPanels"/> and of <see cref="OnePanel"/>: divisors of <see cref="PanelTiles.Channels"/>.</summary>
+    static abstract (int Two, int One) Channels { get; }
+
+    /// <summary>Whether the loops fetch the next piece's codes while they compute; unpacking does it otherwise.</summary>
+    static abstract bool FetchesNext { get; }
+
+    /// <summary>Called before and after a piece's loops, which all have this run length.</summary>
+    static virtual void Enter(int run)
+    {
+    }
+
+    /// <inheritdoc cref="Enter"/>
+    static virtual void Leave()
+    {
+    }
+
+    /// <summary>Some channels by two panels: totals[panel, c] += Σ over the piece. The first call for some channels fetches.</summary>
+    static abstract void TwoPanels(PanelArguments* arguments, int run);
+
+    /// <summary>Some channels by one panel.</summary>
+    static abstract void OnePanel(PanelArguments* arguments, int run);
 }

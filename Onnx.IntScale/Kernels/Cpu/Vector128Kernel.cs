@@ -20,7 +20,8 @@ public static unsafe class Vector128Kernel
     public static void Accumulate(in MatMulJob job, int m0, int m1, int n0, int n1, int* acc)
     {
         var shape = job.Weights.Shape;
-        var factors = stackalloc int[ZeroPointFactors.Step];
+        var low = stackalloc short[ZeroPointPlanes.Step];
+        var high = stackalloc short[ZeroPointPlanes.Step];
         for (var n = n0; n < n1; n++)
         {
             for (var m = m0; m < m1; m++)
@@ -34,7 +35,7 @@ public static unsafe class Vector128Kernel
                     sum += dot * Vector128.Create((int)job.Weights.ScalesOf(n)[g]);
                 }
 
-                acc[((m - m0) * (n1 - n0)) + (n - n0)] = Vector128.Sum(sum) - Owed(job, m, n, factors);
+                acc[((m - m0) * (n1 - n0)) + (n - n0)] = Vector128.Sum(sum) - Owed(job, m, n, low, high);
             }
         }
     }
@@ -99,17 +100,19 @@ public static unsafe class Vector128Kernel
     /// <summary>Where the even k of a byte of B lie in a row of activations.</summary>
     private static int EvenAt(int b) => ((b >> 6) * ActivationOrder.Chunk) + (b & 63);
 
-    private static int Owed(in MatMulJob job, int m, int n, int* factors)
+    private static int Owed(in MatMulJob job, int m, int n, short* low, short* high)
     {
-        var blocks = job.Weights.Shape.KBlocks;
-        var owed = 0;
-        for (var g0 = 0; g0 < blocks; g0 += ZeroPointFactors.Step)
+        var shape = job.Weights.Shape;
+        var given = job.Weights.ZeroPoints != null;
+        int owedLow = 0, owedHigh = 0;
+        for (var g0 = 0; g0 < shape.KBlocks; g0 += ZeroPointPlanes.Step)
         {
-            var count = ZeroPointFactors.Fill(job.Weights, n, g0, factors);
-            var sums = job.BlockSums + ((long)m * blocks) + g0;
-            for (var g = 0; g < count; g++) owed += factors[g] * sums[g];
+            var count = ZeroPointPlanes.Fill(job.Weights, n, g0, low, high);
+            var sums = job.BlockSums + ((long)m * shape.BlockSumStride) + g0;
+            for (var g = 0; g < count; g++) owedLow += low[g] * sums[g];
+            for (var g = 0; given && g < count; g++) owedHigh += high[g] * sums[g];
         }
 
-        return owed;
+        return (owedLow << ZeroPointPlanes.LowShift(job.Weights)) + (owedHigh << ZeroPointPlanes.HighShift);
     }
 }

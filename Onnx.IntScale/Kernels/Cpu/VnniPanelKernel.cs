@@ -7,7 +7,7 @@ namespace Onnx.IntScale;
 /// </summary>
 public static unsafe class VnniPanelKernel
 {
-    /// <summary>Emitted loops by log2 of the run length, 8 to 128.</summary>
+    /// <summary>Emitted loops by log2 of the run length, 16 to 128.</summary>
     private static readonly (nint Two, nint One)[] Loops = CpuFeatures.Avx512Vnni ? EmitAll() : [];
 
     /// <summary>Whether this processor has AVX512-VNNI and the system lets code be emitted.</summary>
@@ -19,7 +19,7 @@ public static unsafe class VnniPanelKernel
     private static (nint, nint)[] EmitAll()
     {
         var loops = new (nint, nint)[8];
-        for (var log2 = 3; log2 < loops.Length; log2++)
+        for (var log2 = 4; log2 < loops.Length; log2++)
         {
             loops[log2] = ((nint)VnniPanelCode.TwoPanels(1 << log2), (nint)VnniPanelCode.OnePanel(1 << log2));
             if (loops[log2].Item1 == 0 || loops[log2].Item2 == 0) return [];
@@ -31,6 +31,8 @@ public static unsafe class VnniPanelKernel
     private readonly struct Vnni : IPanelLoops
     {
         public static (int Two, int One) Channels => (4, 8);
+
+        public static bool FetchesNext => false;
 
         public static int Scale(short scale) => scale;
 

@@ -50,7 +50,7 @@ internal static unsafe class VnniPanelCode
             {
                 // Two registers in turn, so that a broadcast need not wait for the product before it.
                 var code = i % 2 == 0 ? zmm2 : zmm3;
-                c.vpbroadcastd(code, __dword_ptr[codes + (k + (i * PanelTiles.Stride))]);
+                c.vpbroadcastd(code, __dword_ptr[codes + (CodeAt(run, k) + (i * PanelCodes.TileK(run)))]);
                 c.vpdpbusd(p[i], code, zmm0);
                 if (panels == 2) c.vpdpbusd(p[channels + i], code, zmm1);
             }
@@ -59,7 +59,7 @@ internal static unsafe class VnniPanelCode
         for (var i = 0; i < channels; i++)
         {
             var scale = i % 2 == 0 ? zmm2 : zmm3;
-            c.vpbroadcastd(scale, __dword_ptr[scales + (i * PanelTiles.MaxRuns * sizeof(int))]);
+            c.vpbroadcastd(scale, __dword_ptr[scales + (i * sizeof(int))]);
             for (var j = i; j < p.Length; j += channels)
             {
                 c.vpmulld(p[j], p[j], scale);
@@ -69,8 +69,8 @@ internal static unsafe class VnniPanelCode
 
         c.add(a, run * Rows);
         c.add(b, run * Rows);
-        c.add(codes, run);
-        c.add(scales, sizeof(int));
+        c.add(codes, run * PanelCodes.TileChannels);
+        c.add(scales, PanelTiles.Channels * sizeof(int));
         c.dec(runs);
         c.jne(next);
         for (var j = 0; j < t.Length; j++)
@@ -87,4 +87,7 @@ internal static unsafe class VnniPanelCode
         void Load(AssemblerRegister64 register, string field) =>
             c.mov(register, __qword_ptr[arguments + (int)System.Runtime.InteropServices.Marshal.OffsetOf<PanelArguments>(field)]);
     }
+
+    /// <summary>Where code k of a run lies: in the tile of its k.</summary>
+    private static int CodeAt(int run, int k) => (k / PanelCodes.TileK(run) * PanelCodes.TileChannels * PanelCodes.TileK(run)) + (k % PanelCodes.TileK(run));
 }
