@@ -1,0 +1,101 @@
+using System.Runtime.CompilerServices;
+using System.Runtime.Intrinsics;
+using System.Runtime.Intrinsics.X86;
+
+namespace Onnx.IntScale;
+
+/// <summary>
+/// The dot products of one channel, by 256-bit vectors along k, without zero points: eight int32 a row of A, whose sum is
+/// Σ_g scales[g] · Σ_{k in g} a8[m,k] · q[k]. A loop that stores its accumulators and returns keeps them in registers; around a call the
+/// register allocator would spill them. So what follows the loops is <see cref="RowTile256"/>'s.
+/// </summary>
+internal unsafe interface IRowLoops
+{
+    /// <summary>Scales as the loops want them.</summary>
+    static abstract BlockScales Scales(MatMulShape shape);
+
+    /// <summary>4 bits, row m: parts[8].</summary>
+    static abstract void OneRow(in MatMulJob job, int m, byte* b, short* s, in BlockScales scales, int* parts);
+
+    /// <summary>4 bits, rows m..m+4, so that codes are unpacked once for the four: parts[4, 8].</summary>
+    static abstract void FourRows(in MatMulJob job, int m, byte* b, short* s, in BlockScales scales, int* parts);
+
+    /// <summary>8 bits, row m: parts[8].</summary>
+    static abstract void OneRowOfBytes(in MatMulJob job, int m, byte* b, short* s, in BlockScales scales, int* parts);
+}
+
+/// <summary>What the 256-bit row kernels have in common: a tile by <see cref="IRowLoops"/>, its zero points and the sums of lanes.</summary>
+internal static unsafe class RowTile256
+{
+    /// <summary>Bytes ahead of the weights in use that loops ask for: what memory needs to keep up with one row of A.</summary>
+    public const int PrefetchAhead = 4096;
+
+    /// <summary>int32 lanes of a vector.</summary>
+    public const int Lanes = 8;
+
+    /// <inheritdoc cref="AccumulateTile"/>
+    [SkipLocalsInit]
+    public static void Accumulate<TLoops>(in MatMulJob job, int m0, int m1, int n0, int n1, int* acc)
+        where TLoops : struct, IRowLoops
+    {
+        var shape = job.Weights.Shape;
+        if (RowReader.IsTooLong(shape))
+        {
+            ScalarKernel.Accumulate(job, m0, m1, n0, n1, acc);
+            return;
+        }
+
+        var stride = n1 - n0;
+        var factors = stackalloc int[ZeroPointFactors.Step];
+        var parts = stackalloc int[4 * Lanes];
+        var copy = stackalloc byte[RowReader.CopyBytes(shape)];
+        var reader = new RowReader(job.Weights, copy);
+        var scales = TLoops.Scales(shape);
+
+        // Rows outside: four of A stay in the first cache and a tile's weights, an eighth of the bytes, pass by. Inside, all rows of A
+        // would pass by for every channel.
+        for (int m = m0, rows; m < m1; m += rows)
+        {
+            rows = shape.Bits == 4 && m1 - m >= 4 ? 4 : 1;
+            for (var n = n0; n < n1; n++)
+            {
+                reader.Row(n, out var b, out var s);
+                if (rows == 4) TLoops.FourRows(job, m, b, s, scales, parts);
+                else if (shape.Bits == 4) TLoops.OneRow(job, m, b, s, scales, parts);
+                else TLoops.OneRowOfBytes(job, m, b, s, scales, parts);
+
+                TakeOffZeroPoints(job, m, n, rows, s, factors, parts);
+                for (var i = 0; i < rows; i++) acc[((m - m0 + i) * stride) + (n - n0)] = Vector256.Sum(Vector256.Load(parts + (Lanes * i)));
+            }
+        }
+    }
+
+    /// <summary>Where the even k of a vector of 4-bit codes lie; its odd k lie half a chunk further.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static int EvenAt(int v) => ((v >> 1) * ActivationOrder.Chunk) + ((v & 1) * 32);
+
+    /// <summary>The high nibbles, in the low ones' place; the high places hold the neighbours'.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector256<byte> High(Vector256<byte> codes) => (codes.AsUInt16() >>> 4).AsByte();
+
+    /// <summary>parts[i] -= Σ_g scales[g] · zp[g] · blocksum[m + i, g], spread over lanes.</summary>
+    private static void TakeOffZeroPoints(in MatMulJob job, int m, int n, int rows, short* s, int* factors, int* parts)
+    {
+        var blocks = job.Weights.Shape.KBlocks;
+        var given = job.Weights.ZeroPoints != null;
+        var log2Default = job.Weights.Shape.Bits - 1;
+        for (var g0 = 0; g0 < blocks; g0 += ZeroPointFactors.Step)
+        {
+            var count = Math.Min(ZeroPointFactors.Step, blocks - g0);
+            if (given) ZeroPointFactors.Fill(job.Weights, n, g0, factors);
+            for (var g = 0; g < count; g += Lanes)
+            {
+                // Scales and sums may be read past the last block; what is there does not count.
+                var within = Vector256.LessThan(Vector256<int>.Indices, Vector256.Create(count - g));
+                var f = given ? Vector256.Load(factors + g) : (Avx2.ConvertToVector256Int32(s + g0 + g) & within) << log2Default;
+                var sums = job.BlockSums + ((long)m * blocks) + g0 + g;
+                for (var i = 0; i < rows; i++, sums += blocks) (Vector256.Load(parts + (Lanes * i)) - (f * Vector256.Load(sums))).Store(parts + (Lanes * i));
+            }
+        }
+    }
+}
