@@ -33,6 +33,24 @@ public sealed unsafe class KernelTests
         }
     }
 
+    [Theory]
+    [MemberData(nameof(Kernels))]
+    public void Accumulate_EveryProductTheLargest_EqualsScalar(string name)
+    {
+        // Kernels that keep sums of products in int16 count on this being the worst; random codes and signs come nowhere near it.
+        var kernel = CpuKernels.Choose(name);
+        foreach (var (bits, blockSize, sign) in from bits in new[] { 4, 8 } from blockSize in new[] { 16, 32, 64, 128, 256 } from sign in new[] { 1, -1 } select (bits, blockSize, sign))
+        {
+            var c = new KernelCase(21, 512, 5, bits, blockSize, false, false, ElementType.Float, Flavor.Plain, blockSize);
+            using var memory = new KernelMemory(c);
+            var weights = memory.Job.Weights;
+            new Span<byte>(weights.B, c.N * weights.Shape.RowBytes).Fill(byte.MaxValue);
+            new Span<short>(weights.Scales, c.N * weights.Shape.KBlocks).Fill((short)(sign * short.MaxValue));
+            for (var i = 0; i < c.M * c.K; i++) ((float*)memory.Job.A)[i] = i / c.K % 2 == 0 ? 1 : -1;
+            AssertSame(c, memory.Run(CpuKernels.Scalar, scalarQuantizer: true), memory.Run(kernel));
+        }
+    }
+
     [Fact]
     public void ComputeTiles_OneRow_SameBitsAloneAndInABatch()
     {

@@ -38,6 +38,7 @@ public static unsafe class CpuKernels
         new("avx512bw-panel", "AVX-512BW", Avx512PanelKernel.IsSupported, 12, true, Avx512PanelKernel.Accumulate),
         new("avx512vnni", "AVX512-VNNI, executable memory", VnniRowKernel.IsSupported, 1, false, VnniRowKernel.Accumulate),
         new("avx512bw", "AVX-512BW", Avx512RowKernel.IsSupported, 1, false, Avx512RowKernel.Accumulate),
+        new("avxvnni", "AVX-VNNI", AvxVnniKernel.IsSupported, 1, false, AvxVnniKernel.Accumulate),
         new("avx2", "AVX2", Avx2Kernel.IsSupported, 1, false, Avx2Kernel.Accumulate),
         new("vector128", "128-bit vectors, also Arm64's", Vector128Kernel.IsSupported, 1, false, Vector128Kernel.Accumulate),
         Scalar,

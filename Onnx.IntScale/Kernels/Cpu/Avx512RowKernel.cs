@@ -56,7 +56,7 @@ public static unsafe class Avx512RowKernel
                     FourChannels(job, m, n, scales, parts);
                     if (job.Weights.ZeroPoints == null) TakeOffDefaultZeroPoints(job, m, n, parts);
                     for (var i = 0; i < 4 && job.Weights.ZeroPoints != null; i++)
-                        TakeOffZeroPoints(job, m, n + i, 1, low, high, parts + (16 * i));
+                        TakeOffZeroPoints(job, m, n + i, 1, job.Weights.ScalesOf(n + i), low, high, parts + (16 * i));
 
                     Sum(parts).Store(acc + ((m - m0) * stride) + (n - n0));
                 }
@@ -74,7 +74,7 @@ public static unsafe class Avx512RowKernel
                 else if (shape.Bits == 4) OneRow(job, m, b, s, scales, parts);
                 else OneRowOfBytes(job, m, b, s, scales, parts);
 
-                TakeOffZeroPoints(job, m, n, rows, low, high, parts);
+                TakeOffZeroPoints(job, m, n, rows, s, low, high, parts);
                 var column = acc + ((m - m0) * stride) + (n - n0);
                 if (rows == 1) *column = Vector512.Sum(Vector512.Load(parts));
                 for (var i = 0; i < rows - 3; i += 4) Scatter(Sum(parts + (16 * i)), column + (i * stride), stride);
@@ -256,20 +256,21 @@ public static unsafe class Avx512RowKernel
         acc7.Store(parts + 112);
     }
 
-    /// <summary>parts[i] -= Σ_g scales[g] · zp[g] · blocksum[m + i, g], spread over lanes, for so many rows.</summary>
-    private static void TakeOffZeroPoints(in MatMulJob job, int m, int n, int rows, short* low, short* high, int* parts)
+    /// <summary>parts[i] -= Σ_g scales[g] · zp[g] · blocksum[m + i, g], spread over lanes, for so many rows; scales past the last block meet zeros.</summary>
+    private static void TakeOffZeroPoints(in MatMulJob job, int m, int n, int rows, short* s, short* low, short* high, int* parts)
     {
         var shape = job.Weights.Shape;
         var given = job.Weights.ZeroPoints != null;
         var shift = ZeroPointPlanes.LowShift(job.Weights);
         for (var g0 = 0; g0 < shape.KBlocks; g0 += ZeroPointPlanes.Step)
         {
-            var count = ZeroPointPlanes.Fill(job.Weights, n, g0, low, high);
+            var count = given ? ZeroPointPlanes.Fill(job.Weights, n, g0, low, high) : Math.Min(ZeroPointPlanes.Step, shape.KBlocks - g0);
+            var lowPlane = given ? low : s + g0;
             for (var i = 0; i < rows; i++)
             {
                 var sums = job.BlockSums + ((long)(m + i) * shape.BlockSumStride) + g0;
                 Vector512<int> owedLow = default, owedHigh = default;
-                for (var g = 0; g < count; g += Lanes) owedLow += Avx512BW.MultiplyAddAdjacent(Vector512.Load(low + g), Vector512.Load(sums + g));
+                for (var g = 0; g < count; g += Lanes) owedLow += Avx512BW.MultiplyAddAdjacent(Vector512.Load(lowPlane + g), Vector512.Load(sums + g));
                 for (var g = 0; given && g < count; g += Lanes) owedHigh += Avx512BW.MultiplyAddAdjacent(Vector512.Load(high + g), Vector512.Load(sums + g));
                 (Vector512.Load(parts + (16 * i)) - (owedLow << shift) - (owedHigh << ZeroPointPlanes.HighShift)).Store(parts + (16 * i));
             }

@@ -114,7 +114,7 @@ internal static unsafe class AmxPanelCode
             _c.jne(next);
             _c.Label(ref last);
             Interleave(Scaling(), []);
-            foreach (var register in saved.Reverse()) _c.pop(register);
+            foreach (var register in Enumerable.Reverse(saved)) _c.pop(register);
             _c.vzeroupper();
             _c.ret();
             return ExecutableCode.Place(_c);

@@ -140,7 +140,7 @@ internal sealed unsafe class VnniRowCode
         _c.dec(__qword_ptr[_arguments + Offset(nameof(RowArguments.Groups))]);
         _c.jne(group);
         if (OperatingSystem.IsWindows()) RestoreVectors();
-        foreach (var register in saved.Reverse()) _c.pop(register);
+        foreach (var register in Enumerable.Reverse(saved)) _c.pop(register);
         _c.vzeroupper();
         _c.ret();
         return ExecutableCode.Place(_c);
