@@ -13,7 +13,7 @@ public sealed unsafe class ActivationQuantizerTests
             for (var m = 0; m < rows; m++) ActivationQuantizer.QuantizeRowScalar(memory.Job, m);
             var expected = scratch.ToArray();
             memory.Use(kernel);
-            for (var m = 0; m < rows; m++) ActivationQuantizer.QuantizeRow(memory.Job, m);
+            for (var t = 0; t < IntScaleMatMul.QuantizeTasks(memory.Job); t++) IntScaleMatMul.Quantize(memory.Job, t);
             Assert.True(scratch.SequenceEqual(expected), $"{kernel.Name}: {c}");
         }
     });
@@ -29,7 +29,7 @@ public sealed unsafe class ActivationQuantizerTests
         using var memory = new KernelMemory(new KernelCase(1, 2, 1, 8, 16, false, false, ElementType.Float, Flavor.Plain, 1));
         ((float*)memory.Job.A)[0] = max;
         ((float*)memory.Job.A)[1] = value;
-        ActivationQuantizer.QuantizeRow(memory.Job, 0);
+        ActivationQuantizer.Quantize(memory.Job, 0, 1);
         Assert.Equal(127, memory.Job.A8[0]);
         Assert.Equal(expected, memory.Job.A8[1]);
         Assert.Equal(127 + expected, (int)memory.Job.BlockSums[0]);
@@ -47,7 +47,7 @@ public sealed unsafe class ActivationQuantizerTests
         for (var row = 0; row < 400; row++)
         {
             for (var k = 0; k < 4096; k++) a[k] = (float)(random.NextDouble() - 0.5);
-            ActivationQuantizer.QuantizeRow(memory.Job, 0);
+            ActivationQuantizer.Quantize(memory.Job, 0, 1);
             var max = 0f;
             for (var k = 0; k < 4096; k++) max = MathF.Max(max, MathF.Abs(a[k]));
             var inverse = 127f / max;

@@ -1,6 +1,8 @@
+using System.Numerics;
 using System.Numerics.Tensors;
 using System.Runtime.CompilerServices;
 using System.Runtime.Intrinsics;
+using System.Runtime.Intrinsics.X86;
 
 namespace Onnx.IntScale;
 
@@ -22,32 +24,45 @@ public static unsafe class ActivationQuantizer
     private const int MaxBlock = 256;
 
     /// <summary>
-    /// Quantizes row m of job.A into job.A8, job.BlockSums and job.AScales; a row past M, which fills a panel up, becomes zeros.
-    /// Vectorized; equal to <see cref="QuantizeRowScalar"/>.
+    /// Quantizes rows m0..m1 of job.A, at most 16 and all of one panel or of none, into job.A8, job.BlockSums and job.AScales; rows past M,
+    /// which fill a panel up, become zeros. Vectorized; equal to <see cref="QuantizeRowScalar"/>.
     /// </summary>
     [SkipLocalsInit]
-    public static void QuantizeRow(in MatMulJob job, int m)
+    public static void Quantize(in MatMulJob job, int m0, int m1)
     {
         var shape = job.Weights.Shape;
-        var (scale, inverse) = ScaleOf(m < job.M ? MaxAbs(job, m) : 0);
-        job.AScales[m] = scale;
-        var row = Row.Of(job, m);
+        var inverses = stackalloc float[ActivationOrder.PanelRows];
+        for (var m = m0; m < m1; m++)
+        {
+            (job.AScales[m], inverses[m - m0]) = ScaleOf(m < job.M ? MaxAbs(job, m) : 0);
+            Row.Of(job, m).ClearSums(shape);
+        }
 
-        // A block of 256 is two chunks, a chunk of 128 up to eight blocks.
+        // A block of 256 is two chunks, a chunk of 128 up to eight blocks. Rows inside: each writes to a part of every cache line of a panel,
+        // which must not leave the first cache meanwhile.
         var unit = Math.Max(ActivationOrder.Chunk, shape.BlockSize);
-        var values = stackalloc float[MaxBlock];
         var codes = stackalloc sbyte[MaxBlock];
-        row.ClearSums(shape);
+        var values = stackalloc float[MaxBlock];
         for (var first = 0; first < shape.ActivationStride; first += unit)
         {
-            for (var k = first; k < first + unit; k += shape.BlockSize)
+            for (var m = m0; m < m1; m++)
             {
-                var block = codes + (k - first);
-                if (inverse != 0 && k < shape.K) *row.Sum(k / shape.BlockSize) = (short)QuantizeBlock(LoadBlock(job, m, k / shape.BlockSize, values), shape.BlockSize, inverse, block);
-                else new Span<sbyte>(block, shape.BlockSize).Clear();
+                var row = Row.Of(job, m);
+                QuantizeUnit(job, m, first, unit, inverses[m - m0], row, values, codes);
+                for (var c = 0; c < unit && first + c < shape.ActivationStride; c += ActivationOrder.Chunk) row.SetChunk(first + c, codes + c, shape);
             }
+        }
+    }
 
-            for (var c = 0; c < unit && first + c < shape.ActivationStride; c += ActivationOrder.Chunk) row.SetChunk(first + c, codes + c, shape);
+    /// <summary>Codes of k = first..first + unit in their order, and the sums of their blocks.</summary>
+    private static void QuantizeUnit(in MatMulJob job, int m, int first, int unit, float inverse, in Row row, float* values, sbyte* codes)
+    {
+        var shape = job.Weights.Shape;
+        var g = first >> BitOperations.Log2((uint)shape.BlockSize);
+        for (var k = first; k < first + unit; k += shape.BlockSize, g++, codes += shape.BlockSize)
+        {
+            if (inverse != 0 && k < shape.K) *row.Sum(g) = (short)QuantizeBlock(LoadBlock(job, m, g, values), shape.BlockSize, inverse, codes);
+            else new Span<sbyte>(codes, shape.BlockSize).Clear();
         }
     }
 
@@ -183,14 +198,25 @@ public static unsafe class ActivationQuantizer
     private static int QuantizeBlock(float* block, int size, float inverse, sbyte* codes)
     {
         var factor = Vector256.Create(inverse);
-        var magic = Vector256.Create(Magic);
-        var bias = Vector256.Create(BitConverter.SingleToInt32Bits(Magic));
         var sum = Vector256<int>.Zero;
-        for (var i = 0; i < size; i += 16)
+        var i = 0;
+        if (Avx2.IsSupported)
         {
-            // The product must not be fused with the addition: two roundings, as specified.
-            var low = ((Vector256.Load(block + i) * factor) + magic).AsInt32() - bias;
-            var high = ((Vector256.Load(block + i + 8) * factor) + magic).AsInt32() - bias;
+            // Codes fit a byte, so saturating packs keep them; they work on 128-bit lanes, and the last step puts those in order.
+            var order = Vector256.Create(0, 4, 1, 5, 2, 6, 3, 7);
+            for (; i <= size - 32; i += 32)
+            {
+                var (c0, c1) = (Round(block + i, factor), Round(block + i + 8, factor));
+                var (c2, c3) = (Round(block + i + 16, factor), Round(block + i + 24, factor));
+                sum += c0 + c1 + (c2 + c3);
+                var packed = Avx2.PackSignedSaturate(Avx2.PackSignedSaturate(c0, c1), Avx2.PackSignedSaturate(c2, c3));
+                Avx2.PermuteVar8x32(packed.AsInt32(), order).AsSByte().Store(codes + i);
+            }
+        }
+
+        for (; i < size; i += 16)
+        {
+            var (low, high) = (Round(block + i, factor), Round(block + i + 8, factor));
             sum += low + high;
             var words = Vector256.Narrow(low, high);
             Vector128.Narrow(words.GetLower(), words.GetUpper()).Store(codes + i);
@@ -198,6 +224,11 @@ public static unsafe class ActivationQuantizer
 
         return Vector256.Sum(sum);
     }
+
+    /// <summary>The product must not be fused with the addition: two roundings, as specified.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static Vector256<int> Round(float* values, Vector256<float> factor) =>
+        ((Vector256.Load(values) * factor) + Vector256.Create(Magic)).AsInt32() - Vector256.Create(BitConverter.SingleToInt32Bits(Magic));
 
     /// <summary>A chunk in the order of k → the even k of each unit, then its odd k.</summary>
     private static void Deinterleave(sbyte* codes, sbyte* target, int unit)

@@ -9,7 +9,7 @@ namespace Onnx.IntScale;
 /// <param name="m1">One past the last row.</param>
 /// <param name="n0">First channel.</param>
 /// <param name="n1">One past the last channel.</param>
-/// <param name="acc">Destination, row-major [m1 - m0, n1 - n0].</param>
+/// <param name="acc">Destination: row-major [m1 - m0, n1 - n0]; for panel kernels [panel, 64 channels, 16 rows], 64-byte aligned, for at most 64 channels.</param>
 public unsafe delegate void AccumulateTile(in MatMulJob job, int m0, int m1, int n0, int n1, int* acc);
 
 /// <summary>One way to compute a tile on this processor.</summary>

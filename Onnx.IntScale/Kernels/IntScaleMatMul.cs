@@ -10,7 +10,7 @@ public static unsafe class IntScaleMatMul
 {
     /// <summary>Rows of a task; whole panels, so that no two tasks write to one cache line of them.</summary>
     private const int RowsPerTask = ActivationOrder.PanelRows;
-    private const int TileN = 64;
+    private const int TileN = PanelTiles.Channels;
 
     /// <summary>Rows of a tile: many, so that unpacking is shared, unless that leaves a large thread pool without work.</summary>
     private const int MostTileM = 256;
@@ -26,8 +26,7 @@ public static unsafe class IntScaleMatMul
     /// <summary>Quantizes the rows of A that belong to a task (0..<see cref="QuantizeTasks"/>).</summary>
     public static void Quantize(in MatMulJob job, int task)
     {
-        var end = Math.Min(job.Plan.ScratchRows(job.M), (task + 1) * RowsPerTask);
-        for (var m = task * RowsPerTask; m < end; m++) ActivationQuantizer.QuantizeRow(job, m);
+        ActivationQuantizer.Quantize(job, task * RowsPerTask, Math.Min(job.Plan.ScratchRows(job.M), (task + 1) * RowsPerTask));
     }
 
     /// <summary>Computes the tile of Y that belongs to a task (0..<see cref="TileTasks"/>).</summary>
@@ -40,12 +39,19 @@ public static unsafe class IntScaleMatMul
         var n1 = Math.Min(job.Weights.Shape.N, n0 + TileN);
         var m0 = task / panels * tileM;
         var m1 = Math.Min(job.M, m0 + tileM);
-        var acc = stackalloc int[(m1 - m0) * (n1 - n0)];
-
         var split = Math.Clamp(job.Plan.PanelRows, m0, m1);
-        if (m0 < split) CpuKernels.All[job.Plan.Panel].Accumulate(job, m0, split, n0, n1, acc);
-        if (split < m1) CpuKernels.All[job.Plan.Row].Accumulate(job, split, m1, n0, n1, acc + ((split - m0) * (n1 - n0)));
-        for (var m = m0; m < m1; m++) Epilogue.StoreRow(job, m, n0, n1, acc + ((m - m0) * (n1 - n0)));
+        if (m0 < split)
+        {
+            var room = stackalloc int[PanelTiles.TotalsLength(split - m0) + PanelTiles.Rows];
+            var totals = (int*)(((long)room + 63) & -64);
+            CpuKernels.All[job.Plan.Panel].Accumulate(job, m0, split, n0, n1, totals);
+            PanelTiles.Store(job, m0, split, n0, n1, totals);
+        }
+
+        if (split == m1) return;
+        var acc = stackalloc int[(m1 - split) * (n1 - n0)];
+        CpuKernels.All[job.Plan.Row].Accumulate(job, split, m1, n0, n1, acc);
+        for (var m = split; m < m1; m++) Epilogue.StoreRow(job, m, n0, n1, acc + ((m - split) * (n1 - n0)));
     }
 
     /// <summary>Runs a whole call on this thread.</summary>

@@ -9,7 +9,7 @@ namespace Onnx.IntScale;
 /// broadcast against it, so that no lane sums are left to add up at the end.
 /// The tile's codes are unpacked to bytes once for all its rows, a piece of K at a time (<see cref="PanelCodes"/>): the activations of two
 /// panels for that piece stay in the L1 cache while channels stream past them. 8-bit codes go as two planes of nibbles, q = 16·high + low.
-/// Zero points are taken off afterwards (<see cref="PanelZeroPoints"/>).
+/// Totals begin with what is owed for zero points (<see cref="PanelZeroPoints"/>).
 /// </summary>
 internal static unsafe class PanelTiles
 {
@@ -19,8 +19,11 @@ internal static unsafe class PanelTiles
     /// <summary>Run length for which loops may fetch the next piece's 4-bit codes: a cache line a run and channel.</summary>
     public const int FetchRun = 128;
 
-    private const int Rows = ActivationOrder.PanelRows;
+    public const int Rows = ActivationOrder.PanelRows;
     private const int Line = 64;
+
+    /// <summary>Totals of a tile: [panels, channels, rows].</summary>
+    public static int TotalsLength(int rows) => (rows + Rows - 1) / Rows * Channels * Rows;
 
     /// <inheritdoc cref="AccumulateTile"/>
     [SkipLocalsInit]
@@ -28,31 +31,36 @@ internal static unsafe class PanelTiles
         where TLoops : struct, IPanelLoops
     {
         var shape = job.Weights.Shape;
-        var panels = (m1 - m0 + Rows - 1) / Rows;
-        var size = panels * Channels * Rows;
-        var totalsRoom = stackalloc byte[(size * sizeof(int)) + Line];
+        var size = TotalsLength(m1 - m0);
         var highRoom = stackalloc byte[(shape.Bits == 8 ? size * sizeof(int) : 0) + Line];
         var codesRoom = stackalloc byte[(Channels * PanelCodes.Piece) + Line];
         var scalesRoom = stackalloc byte[(PanelCodes.MaxRuns * Channels * sizeof(int)) + Line];
-        var totals = (int*)Align(totalsRoom);
         var high = (int*)Align(highRoom);
         var codes = Align(codesRoom);
         var scales = (int*)Align(scalesRoom);
-        for (var n = n0; n < n1; n += Channels)
+        var panels = (m1 - m0 + Rows - 1) / Rows;
+        PanelZeroPoints.Owe(job, m0, panels, n0, n1 - n0, acc);
+        new Span<int>(high, shape.Bits == 8 ? size : 0).Clear();
+        for (var k0 = 0; k0 < shape.PaddedK; k0 += PanelCodes.Piece)
         {
-            var channels = Math.Min(Channels, n1 - n);
-            new Span<int>(totals, size).Clear();
-            new Span<int>(high, shape.Bits == 8 ? size : 0).Clear();
-            for (var k0 = 0; k0 < shape.PaddedK; k0 += PanelCodes.Piece)
-            {
-                var k1 = Math.Min(shape.PaddedK, k0 + PanelCodes.Piece);
-                MultiplyPiece<TLoops>(job, m0, panels, n, channels, k0, k1, 0, codes, scales, totals);
-                if (shape.Bits == 8) MultiplyPiece<TLoops>(job, m0, panels, n, channels, k0, k1, 4, codes, scales, high);
-            }
+            var k1 = Math.Min(shape.PaddedK, k0 + PanelCodes.Piece);
+            MultiplyPiece<TLoops>(job, m0, panels, n0, n1 - n0, k0, k1, 0, codes, scales, acc);
+            if (shape.Bits == 8) MultiplyPiece<TLoops>(job, m0, panels, n0, n1 - n0, k0, k1, 4, codes, scales, high);
+        }
 
-            for (var i = 0; shape.Bits == 8 && i < size; i++) totals[i] += high[i] << 4;
-            PanelZeroPoints.TakeOff(job, m0, panels, n, channels, totals);
-            Transpose(totals, m1 - m0, channels, acc + (n - n0), n1 - n0);
+        for (var i = 0; shape.Bits == 8 && i < size; i++) acc[i] += high[i] << 4;
+    }
+
+    /// <summary>Stores Y[m0..m1, n0..n1] from a tile's totals.</summary>
+    [SkipLocalsInit]
+    public static void Store(in MatMulJob job, int m0, int m1, int n0, int n1, int* totals)
+    {
+        var rows = stackalloc int[8 * Channels];
+        for (var m = m0; m < m1; m += 8)
+        {
+            var source = totals + ((m - m0) / Rows * Channels * Rows) + ((m - m0) % Rows);
+            Transpose(source, n1 - n0, rows);
+            for (var i = 0; i < Math.Min(8, m1 - m); i++) Epilogue.StoreRow(job, m + i, n0, n1, rows + (i * Channels));
         }
     }
 
@@ -101,31 +109,37 @@ internal static unsafe class PanelTiles
         TLoops.Leave();
     }
 
-    /// <summary>totals [panel, channel, row] → acc [row, channel], four by four.</summary>
-    private static void Transpose(int* totals, int rows, int channels, int* acc, int stride)
+    /// <summary>Eight rows of [channels, 16 rows] → [8 rows, 64 channels], eight by eight where AVX2 is there.</summary>
+    private static void Transpose(int* source, int channels, int* target)
     {
-        for (var m = 0; m < rows; m += 4)
+        var c = 0;
+        for (; Avx2.IsSupported && c <= channels - 8; c += 8)
         {
-            var source = totals + (m / Rows * Channels * Rows) + (m % Rows);
-            var count = Math.Min(4, rows - m);
-            var c = 0;
-            for (; count == 4 && c <= channels - 4; c += 4)
-            {
-                var (x0, x1) = (Vector128.Load(source + (c * Rows)), Vector128.Load(source + ((c + 1) * Rows)));
-                var (x2, x3) = (Vector128.Load(source + ((c + 2) * Rows)), Vector128.Load(source + ((c + 3) * Rows)));
-                var (y0, y1) = (Sse2.UnpackLow(x0, x1).AsInt64(), Sse2.UnpackHigh(x0, x1).AsInt64());
-                var (y2, y3) = (Sse2.UnpackLow(x2, x3).AsInt64(), Sse2.UnpackHigh(x2, x3).AsInt64());
-                var target = acc + (m * stride) + c;
-                Sse2.UnpackLow(y0, y2).AsInt32().Store(target);
-                Sse2.UnpackHigh(y0, y2).AsInt32().Store(target + stride);
-                Sse2.UnpackLow(y1, y3).AsInt32().Store(target + (2 * stride));
-                Sse2.UnpackHigh(y1, y3).AsInt32().Store(target + (3 * stride));
-            }
-
-            for (; c < channels; c++)
-            {
-                for (var i = 0; i < count; i++) acc[((m + i) * stride) + c] = source[(c * Rows) + i];
-            }
+            var from = source + (c * Rows);
+            var (x0, x1, x2, x3) = (Vector256.Load(from), Vector256.Load(from + Rows), Vector256.Load(from + (2 * Rows)), Vector256.Load(from + (3 * Rows)));
+            from += 4 * Rows;
+            var (x4, x5, x6, x7) = (Vector256.Load(from), Vector256.Load(from + Rows), Vector256.Load(from + (2 * Rows)), Vector256.Load(from + (3 * Rows)));
+            var (y0, y1) = (Avx2.UnpackLow(x0, x1).AsInt64(), Avx2.UnpackHigh(x0, x1).AsInt64());
+            var (y2, y3) = (Avx2.UnpackLow(x2, x3).AsInt64(), Avx2.UnpackHigh(x2, x3).AsInt64());
+            var (y4, y5) = (Avx2.UnpackLow(x4, x5).AsInt64(), Avx2.UnpackHigh(x4, x5).AsInt64());
+            var (y6, y7) = (Avx2.UnpackLow(x6, x7).AsInt64(), Avx2.UnpackHigh(x6, x7).AsInt64());
+            StorePair(Avx2.UnpackLow(y0, y2), Avx2.UnpackLow(y4, y6), target + c);
+            StorePair(Avx2.UnpackHigh(y0, y2), Avx2.UnpackHigh(y4, y6), target + c + Channels);
+            StorePair(Avx2.UnpackLow(y1, y3), Avx2.UnpackLow(y5, y7), target + c + (2 * Channels));
+            StorePair(Avx2.UnpackHigh(y1, y3), Avx2.UnpackHigh(y5, y7), target + c + (3 * Channels));
         }
+
+        for (; c < channels; c++)
+        {
+            for (var i = 0; i < 8; i++) target[(i * Channels) + c] = source[(c * Rows) + i];
+        }
+    }
+
+    /// <summary>Rows r and r + 4: their first four channels, and their last.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static void StorePair(Vector256<long> first, Vector256<long> last, int* target)
+    {
+        Avx2.Permute2x128(first, last, 0x20).AsInt32().Store(target);
+        Avx2.Permute2x128(first, last, 0x31).AsInt32().Store(target + (4 * Channels));
     }
 }

@@ -12,9 +12,9 @@ internal static unsafe class PanelZeroPoints
     /// <summary>Channels at a time, whose sums need not wait for each other.</summary>
     private const int AtOnce = 4;
 
-    /// <summary>totals[p, i, r] -= Σ_g scales[n + i, g] · zp[n + i, g] · blocksum[m0 + 16 p + r, g].</summary>
+    /// <summary>totals[p, i, r] = -Σ_g scales[n + i, g] · zp[n + i, g] · blocksum[m0 + 16 p + r, g].</summary>
     [SkipLocalsInit]
-    public static void TakeOff(in MatMulJob job, int m0, int panels, int n, int channels, int* totals)
+    public static void Owe(in MatMulJob job, int m0, int panels, int n, int channels, int* totals)
     {
         var shape = job.Weights.Shape;
         var low = stackalloc short[AtOnce * ZeroPointPlanes.Step];
@@ -33,14 +33,15 @@ internal static unsafe class PanelZeroPoints
                 {
                     var sums = job.BlockSums + ((m0 + (p * Rows)) * (long)shape.BlockSumStride) + (g0 * Rows);
                     var at = totals + (((p * PanelTiles.Channels) + i) * Rows);
-                    TakeOff(low, sums, count, shift, at);
-                    if (job.Weights.ZeroPoints != null) TakeOff(high, sums, count, ZeroPointPlanes.HighShift, at);
+                    Owe(low, sums, count, shift, g0 > 0, at);
+                    if (job.Weights.ZeroPoints != null) Owe(high, sums, count, ZeroPointPlanes.HighShift, true, at);
                 }
             }
         }
     }
 
-    private static void TakeOff(short* planes, short* sums, int blocks, int shift, int* totals)
+    /// <summary>One plane of four channels; added to what is owed already, or the first.</summary>
+    private static void Owe(short* planes, short* sums, int blocks, int shift, bool add, int* totals)
     {
         const int Step = ZeroPointPlanes.Step;
         Vector512<int> owed0 = default, owed1 = default, owed2 = default, owed3 = default;
@@ -53,10 +54,10 @@ internal static unsafe class PanelZeroPoints
             owed3 += MultiplyAddPairs(x, Vector512.Create(*(int*)(planes + (3 * Step))).AsInt16());
         }
 
-        (Vector512.Load(totals) - (owed0 << shift)).Store(totals);
-        (Vector512.Load(totals + Rows) - (owed1 << shift)).Store(totals + Rows);
-        (Vector512.Load(totals + (2 * Rows)) - (owed2 << shift)).Store(totals + (2 * Rows));
-        (Vector512.Load(totals + (3 * Rows)) - (owed3 << shift)).Store(totals + (3 * Rows));
+        ((add ? Vector512.Load(totals) : default) - (owed0 << shift)).Store(totals);
+        ((add ? Vector512.Load(totals + Rows) : default) - (owed1 << shift)).Store(totals + Rows);
+        ((add ? Vector512.Load(totals + (2 * Rows)) : default) - (owed2 << shift)).Store(totals + (2 * Rows));
+        ((add ? Vector512.Load(totals + (3 * Rows)) : default) - (owed3 << shift)).Store(totals + (3 * Rows));
     }
 
     /// <summary>vpmaddwd, in halves where code compiled ahead of time knows no 512-bit one.</summary>
