@@ -38,21 +38,64 @@ public static unsafe class ActivationQuantizer
             Row.Of(job, m).ClearSums(shape);
         }
 
-        // A block of 256 is two chunks, a chunk of 128 up to eight blocks. Rows inside: each writes to a part of every cache line of a panel,
-        // which must not leave the first cache meanwhile.
-        var unit = Math.Max(ActivationOrder.Chunk, shape.BlockSize);
+        if (m0 < job.Plan.PanelRows)
+        {
+            QuantizePanel(job, m0, inverses);
+            return;
+        }
+
+        var unit = Unit(shape);
         var codes = stackalloc sbyte[MaxBlock];
         var values = stackalloc float[MaxBlock];
-        for (var first = 0; first < shape.ActivationStride; first += unit)
+        for (var m = m0; m < m1; m++)
         {
-            for (var m = m0; m < m1; m++)
+            var row = Row.Of(job, m);
+            for (var first = 0; first < shape.ActivationStride; first += unit)
             {
-                var row = Row.Of(job, m);
                 QuantizeUnit(job, m, first, unit, inverses[m - m0], row, values, codes);
-                for (var c = 0; c < unit && first + c < shape.ActivationStride; c += ActivationOrder.Chunk) row.SetChunk(first + c, codes + c, shape);
+                for (var c = 0; c < unit && first + c < shape.ActivationStride; c += ActivationOrder.Chunk)
+                {
+                    if (shape.Bits == 8) new ReadOnlySpan<sbyte>(codes + c, ActivationOrder.Chunk).CopyTo(new Span<sbyte>(row.Codes + first + c, ActivationOrder.Chunk));
+                    else Deinterleave(codes + c, row.Codes + first + c, ActivationOrder.Chunk);
+                }
             }
         }
     }
+
+    /// <summary>
+    /// Sixteen rows of a chunk, then the next chunk: every cache line of a panel holds a part of each row, so rows are put together first.
+    /// </summary>
+    [SkipLocalsInit]
+    private static void QuantizePanel(in MatMulJob job, int m0, float* inverses)
+    {
+        const int Rows = ActivationOrder.PanelRows;
+        const int Ints = ActivationOrder.Chunk / 4;
+        var shape = job.Weights.Shape;
+        var unit = Unit(shape);
+        var codes = stackalloc sbyte[MaxBlock];
+        var values = stackalloc float[MaxBlock];
+        var chunks = stackalloc sbyte[2 * Rows * ActivationOrder.Chunk];
+        var panel = Row.Of(job, m0).Codes;
+        for (var first = 0; first < shape.ActivationStride; first += unit)
+        {
+            for (var r = 0; r < Rows; r++)
+            {
+                QuantizeUnit(job, m0 + r, first, unit, inverses[r], Row.Of(job, m0 + r), values, codes);
+                for (var c = 0; c < unit; c += ActivationOrder.Chunk)
+                {
+                    var chunk = chunks + (c * Rows) + (r * ActivationOrder.Chunk);
+                    if (shape.Bits == 8) new ReadOnlySpan<sbyte>(codes + c, ActivationOrder.Chunk).CopyTo(new Span<sbyte>(chunk, ActivationOrder.Chunk));
+                    else Deinterleave(codes + c, chunk, ActivationOrder.PanelUnit(shape));
+                }
+            }
+
+            for (var c = 0; c < unit && first + c < shape.ActivationStride; c += ActivationOrder.Chunk)
+                IntMatrix.Transpose((int*)(chunks + (c * Rows)), Ints, Rows, Ints, (int*)(panel + ((first + c) * Rows)), Rows);
+        }
+    }
+
+    /// <summary>A block of 256 is two chunks, a chunk of 128 up to eight blocks.</summary>
+    private static int Unit(MatMulShape shape) => Math.Max(ActivationOrder.Chunk, shape.BlockSize);
 
     /// <summary>Codes of k = first..first + unit in their order, and the sums of their blocks.</summary>
     private static void QuantizeUnit(in MatMulJob job, int m, int first, int unit, float inverse, in Row row, float* values, sbyte* codes)
@@ -102,6 +145,9 @@ public static unsafe class ActivationQuantizer
             return new(job.A8 + ((long)first * shape.ActivationStride), job.BlockSums + ((long)first * shape.BlockSumStride), lane);
         }
 
+        /// <summary>The row, or its panel.</summary>
+        public sbyte* Codes => codes;
+
         public sbyte* Code(int k, MatMulShape shape) =>
             codes + (lane < 0 ? ActivationOrder.PositionOf(k, shape.Bits) : ActivationOrder.PanelPositionOf(k, lane, shape));
 
@@ -110,23 +156,6 @@ public static unsafe class ActivationQuantizer
         public void ClearSums(MatMulShape shape)
         {
             for (var g = 0; g < shape.BlockSumStride; g++) *Sum(g) = 0;
-        }
-
-        /// <summary>Stores a chunk of codes given in the order of k.</summary>
-        public void SetChunk(int first, sbyte* chunk, MatMulShape shape)
-        {
-            if (lane < 0)
-            {
-                if (shape.Bits == 8) new ReadOnlySpan<sbyte>(chunk, ActivationOrder.Chunk).CopyTo(new Span<sbyte>(codes + first, ActivationOrder.Chunk));
-                else Deinterleave(chunk, codes + first, ActivationOrder.Chunk);
-                return;
-            }
-
-            var ordered = stackalloc sbyte[ActivationOrder.Chunk];
-            if (shape.Bits != 8) Deinterleave(chunk, ordered, ActivationOrder.PanelUnit(shape));
-            var source = (int*)(shape.Bits == 8 ? chunk : ordered);
-            var target = (int*)Code(first, shape);
-            for (var i = 0; i < ActivationOrder.Chunk / 4; i++) target[i * ActivationOrder.PanelRows] = source[i];
         }
     }
 
@@ -153,9 +182,15 @@ public static unsafe class ActivationQuantizer
     private static int MaxMagnitude(int* bits, int count)
     {
         var i = 0;
-        var max = Vector256<int>.Zero;
-        for (; i <= count - Vector256<int>.Count; i += Vector256<int>.Count)
-            max = Vector256.Max(max, Vector256.Load(bits + i) & Vector256.Create(int.MaxValue));
+        var (max, other) = (Vector256<int>.Zero, Vector256<int>.Zero);
+        var magnitude = Vector256.Create(int.MaxValue);
+        for (; i <= count - (2 * Vector256<int>.Count); i += 2 * Vector256<int>.Count)
+        {
+            max = Vector256.Max(max, Vector256.Load(bits + i) & magnitude);
+            other = Vector256.Max(other, Vector256.Load(bits + i + Vector256<int>.Count) & magnitude);
+        }
+
+        max = Vector256.Max(max, other);
         var result = 0;
         for (var lane = 0; lane < Vector256<int>.Count; lane++) result = Math.Max(result, max[lane]);
         for (; i < count; i++) result = Math.Max(result, bits[i] & int.MaxValue);

@@ -48,6 +48,8 @@ public static unsafe class AmxPanelKernel
     {
         public static (int Two, int One) Channels => (AmxPanelCode.Channels, AmxPanelCode.Channels);
 
+        public static bool SignedCodes => true;
+
         public static bool FetchesNext => true;
 
         public static int Scale(short scale) => scale;

@@ -55,6 +55,8 @@ public static unsafe class Avx512PanelKernel
     {
         public static (int Two, int One) Channels => (4, 8);
 
+        public static bool SignedCodes => false;
+
         public static bool FetchesNext => false;
 
         /// <summary>Twice, for a vector of int16.</summary>
@@ -83,7 +85,7 @@ public static unsafe class Avx512PanelKernel
             var scales = arguments->Scales;
             var totals = arguments->Totals;
             Vector512<int> t0 = default, t1 = default, t2 = default, t3 = default, t4 = default, t5 = default, t6 = default, t7 = default;
-            for (var i = 0; i < (int)arguments->Runs; i++, scales += PanelTiles.Channels)
+            for (var i = 0; i < (int)arguments->Runs; i++, scales++)
             {
                 for (var k = 0; k < run; k += TTile.K, codes += PanelCodes.TileChannels * TTile.K)
                 {
@@ -104,13 +106,13 @@ public static unsafe class Avx512PanelKernel
                         }
 
                         t0 += Scaled(p0, scales);
-                        t1 += Scaled(p1, scales + 1);
-                        t2 += Scaled(p2, scales + 2);
-                        t3 += Scaled(p3, scales + 3);
-                        t4 += Scaled(p4, scales + 4);
-                        t5 += Scaled(p5, scales + 5);
-                        t6 += Scaled(p6, scales + 6);
-                        t7 += Scaled(p7, scales + 7);
+                        t1 += Scaled(p1, scales + PanelCodes.MaxRuns);
+                        t2 += Scaled(p2, scales + (2 * PanelCodes.MaxRuns));
+                        t3 += Scaled(p3, scales + (3 * PanelCodes.MaxRuns));
+                        t4 += Scaled(p4, scales + (4 * PanelCodes.MaxRuns));
+                        t5 += Scaled(p5, scales + (5 * PanelCodes.MaxRuns));
+                        t6 += Scaled(p6, scales + (6 * PanelCodes.MaxRuns));
+                        t7 += Scaled(p7, scales + (7 * PanelCodes.MaxRuns));
                     }
                 }
             }
@@ -136,7 +138,7 @@ public static unsafe class Avx512PanelKernel
             var scales = arguments->Scales;
             var totals = arguments->Totals;
             Vector512<int> t0 = default, t1 = default, t2 = default, t3 = default, u0 = default, u1 = default, u2 = default, u3 = default;
-            for (var i = 0; i < (int)arguments->Runs; i++, scales += PanelTiles.Channels)
+            for (var i = 0; i < (int)arguments->Runs; i++, scales++)
             {
                 for (var k = 0; k < run; k += TTile.K, codes += PanelCodes.TileChannels * TTile.K)
                 {
@@ -163,12 +165,12 @@ public static unsafe class Avx512PanelKernel
 
                         t0 += Scaled(p0, scales);
                         u0 += Scaled(q0, scales);
-                        t1 += Scaled(p1, scales + 1);
-                        u1 += Scaled(q1, scales + 1);
-                        t2 += Scaled(p2, scales + 2);
-                        u2 += Scaled(q2, scales + 2);
-                        t3 += Scaled(p3, scales + 3);
-                        u3 += Scaled(q3, scales + 3);
+                        t1 += Scaled(p1, scales + PanelCodes.MaxRuns);
+                        u1 += Scaled(q1, scales + PanelCodes.MaxRuns);
+                        t2 += Scaled(p2, scales + (2 * PanelCodes.MaxRuns));
+                        u2 += Scaled(q2, scales + (2 * PanelCodes.MaxRuns));
+                        t3 += Scaled(p3, scales + (3 * PanelCodes.MaxRuns));
+                        u3 += Scaled(q3, scales + (3 * PanelCodes.MaxRuns));
                     }
                 }
             }

@@ -38,6 +38,9 @@ internal unsafe interface IPanelLoops
     /// <summary>Channels of one call of <see cref="TwoPanels"/> and of <see cref="OnePanel"/>: divisors of <see cref="PanelTiles.Channels"/>.</summary>
     static abstract (int Two, int One) Channels { get; }
 
+    /// <summary>Whether the loops multiply signed codes, from which zero points have been taken.</summary>
+    static abstract bool SignedCodes { get; }
+
     /// <summary>Whether the loops fetch the next piece's codes while they compute; unpacking does it otherwise.</summary>
     static abstract bool FetchesNext { get; }
 

@@ -10,9 +10,9 @@ namespace Onnx.IntScale;
 /// one after the other as an AMX tile's rows do, which also keeps channels off each other's cache sets:
 /// <code>
 /// codes   [channels / 16, Piece / T, 16, T]     T = TileK(run)
-/// scales  [runs, channels]
+/// scales  [channels, MaxRuns]
 /// </code>
-/// A run is the consecutive k that share a scale: a block, or a chunk of a larger one. 8-bit codes go as two planes of nibbles.
+/// A run is the consecutive k that share a scale: a block, or a chunk of a larger one.
 /// </summary>
 internal static unsafe class PanelCodes
 {
@@ -39,60 +39,82 @@ internal static unsafe class PanelCodes
     /// <summary>Where a channel's codes begin.</summary>
     public static int ChannelAt(int channel, int run) => (channel / TileChannels * TileBytes) + (channel % TileChannels * TileK(run));
 
-    /// <summary>Codes k0..k1 of channel n, one plane of 4 bits, for a channel's place in the buffer.</summary>
+    /// <summary>Codes and scales of k0..k1 of some channels.</summary>
     /// <param name="w">The weights.</param>
-    /// <param name="n">Channel.</param>
+    /// <param name="n">First channel.</param>
+    /// <param name="channels">How many there are.</param>
+    /// <param name="filled">How many are wanted: the last one is repeated.</param>
     /// <param name="k0">First k, a multiple of a piece.</param>
     /// <param name="k1">One past the last k.</param>
-    /// <param name="shift">Bit of a code where the plane begins: 0 or 4.</param>
-    /// <param name="next">Codes to fetch meanwhile, or null.</param>
-    /// <param name="codes">Where the channel's codes begin.</param>
-    public static void Unpack(in WeightView w, int n, int k0, int k1, int shift, byte* next, byte* codes)
+    /// <param name="plane">What becomes of a code.</param>
+    /// <param name="next">Stored codes of the first channel to fetch meanwhile, or null.</param>
+    /// <param name="codes">The codes' place.</param>
+    /// <param name="scales">The scales' place.</param>
+    public static void Unpack<TLoops>(in WeightView w, int n, int channels, int filled, int k0, int k1, CodePlane plane, byte* next, byte* codes, int* scales)
+        where TLoops : struct, IPanelLoops
     {
         var shape = w.Shape;
-        var row = w.Block(n, 0) + (k0 * shape.Bits / 8);
+        var run = RunLength(shape);
         var bytes = (k1 - k0) * shape.Bits / 8;
+        var runs = (k1 - k0) >> BitOperations.Log2((uint)run);
+        var log2RunsPerBlock = BitOperations.Log2((uint)(shape.BlockSize / run));
+        var allRuns = ((k1 - k0 + ActivationOrder.Chunk - 1) & -ActivationOrder.Chunk) >> BitOperations.Log2((uint)run);
+        var g0 = k0 >> BitOperations.Log2((uint)shape.BlockSize);
+        var offsets = stackalloc byte[MaxRuns];
+        new Span<byte>(offsets, MaxRuns).Fill((byte)(plane == CodePlane.Signed ? shape.DefaultZeroPoint : 0));
+        for (var i = 0; i < filled; i++, scales += MaxRuns)
+        {
+            var channel = Math.Min(i, channels - 1);
+            if (plane == CodePlane.Signed && w.ZeroPoints != null)
+            {
+                for (var r = 0; r < runs; r++) offsets[r] = (byte)w.ZeroPoint(n + channel, g0 + (r >> log2RunsPerBlock));
+            }
+
+            var fetch = next == null ? null : next + (channel * (long)shape.RowBytes);
+            Unpack(shape, w.Block(n + channel, g0), bytes, plane, offsets, fetch, codes + ChannelAt(i, run));
+            var source = w.ScalesOf(n + channel) + g0;
+            for (var r = 0; r < runs; r++) scales[r] = TLoops.Scale(source[r >> log2RunsPerBlock]);
+            for (var r = runs; r < allRuns; r++) scales[r] = 0;
+        }
+    }
+
+    /// <summary>One channel's codes.</summary>
+    private static void Unpack(MatMulShape shape, byte* row, int bytes, CodePlane plane, byte* offsets, byte* next, byte* codes)
+    {
         var whole = bytes & -Vector;
-        if (shape.Bits == 8) UnpackBytes(row, whole, shift, RunLength(shape), next, codes);
-        else if (shape.BlockSize >= ActivationOrder.Chunk) UnpackNibbles(row, whole, next, codes);
-        else UnpackSmallBlocks(row, whole, shape.BlockSize, next, codes);
+        UnpackVectors(shape, row, whole, plane, offsets, next, codes);
         if (whole == bytes) return;
 
         var last = stackalloc byte[Vector];
         new Span<byte>(last, Vector).Clear();
         new ReadOnlySpan<byte>(row + whole, bytes - whole).CopyTo(new Span<byte>(last, Vector));
-        codes += whole * 8 / shape.Bits * TileChannels;
-        if (shape.Bits == 8) UnpackBytes(last, Vector, shift, RunLength(shape), null, codes);
-        else if (shape.BlockSize >= ActivationOrder.Chunk) UnpackNibbles(last, Vector, null, codes);
-        else UnpackSmallBlocks(last, Vector, shape.BlockSize, null, codes);
+        var k = whole * 8 / shape.Bits;
+        UnpackVectors(shape, last, Vector, plane, offsets + (k / RunLength(shape)), null, codes + (k * TileChannels));
     }
 
-    /// <summary>Each run's scale, for a channel's place in the buffer; zero past the last block.</summary>
-    public static void ReadScales<TLoops>(in WeightView w, int n, int k0, int k1, int* scales)
-        where TLoops : struct, IPanelLoops
+    private static void UnpackVectors(MatMulShape shape, byte* row, int bytes, CodePlane plane, byte* offsets, byte* next, byte* codes)
     {
-        var log2Block = BitOperations.Log2((uint)w.Shape.BlockSize);
-        var source = w.ScalesOf(n);
-        var end = (k1 + ActivationOrder.Chunk - 1) & -ActivationOrder.Chunk;
-        for (var k = k0; k < end; k += RunLength(w.Shape), scales += PanelTiles.Channels)
-            *scales = k < w.Shape.PaddedK ? TLoops.Scale(source[k >> log2Block]) : 0;
+        if (shape.Bits == 8) UnpackBytes(row, bytes, plane, RunLength(shape), next, codes);
+        else if (shape.BlockSize >= ActivationOrder.Chunk) UnpackNibbles(row, bytes, offsets, next, codes);
+        else UnpackSmallBlocks(row, bytes, shape.BlockSize, offsets, next, codes);
     }
 
-    /// <summary>64 bytes hold a chunk: a tile row of even k and one of odd k.</summary>
-    private static void UnpackNibbles(byte* row, int bytes, byte* next, byte* codes)
+    /// <summary>64 bytes hold a chunk, which is a run: a tile row of even k and one of odd k.</summary>
+    private static void UnpackNibbles(byte* row, int bytes, byte* offsets, byte* next, byte* codes)
     {
         var nibble = Vector512.Create((byte)0xF);
-        for (var i = 0; i < bytes; i += Vector, codes += 2 * TileChannels * Vector)
+        for (var i = 0; i < bytes; i += Vector, codes += 2 * TileChannels * Vector, offsets++)
         {
             if (next != null) Sse.Prefetch0(next + i);
             var p = Vector512.Load(row + i);
-            (p & nibble).Store(codes);
-            ((p.AsUInt16() >>> 4).AsByte() & nibble).Store(codes + (TileChannels * Vector));
+            var offset = Vector512.Create(*offsets);
+            ((p & nibble) - offset).Store(codes);
+            (((p.AsUInt16() >>> 4).AsByte() & nibble) - offset).Store(codes + (TileChannels * Vector));
         }
     }
 
     /// <summary>The same for blocks of 16, 32 and 64: half a tile row of a block's even k, half a row of its odd k.</summary>
-    private static void UnpackSmallBlocks(byte* row, int bytes, int blockSize, byte* next, byte* codes)
+    private static void UnpackSmallBlocks(byte* row, int bytes, int blockSize, byte* offsets, byte* next, byte* codes)
     {
         var nibble = Vector512.Create((byte)0xF);
         var both = stackalloc byte[2 * Vector];
@@ -103,35 +125,54 @@ internal static unsafe class PanelCodes
             var p = Vector512.Load(row + i);
             (p & nibble).Store(both);
             ((p.AsUInt16() >>> 4).AsByte() & nibble).Store(both + Vector);
-            for (var j = 0; j < Vector; j += half, codes += TileChannels * blockSize)
+            for (var j = 0; j < Vector; j += half, codes += TileChannels * blockSize, offsets++)
             {
-                Copy(both + j, codes, half);
-                Copy(both + Vector + j, codes + half, half);
+                Move(both + j, codes, half, *offsets);
+                Move(both + Vector + j, codes + half, half, *offsets);
             }
         }
     }
 
-    /// <summary>One plane of 8-bit codes.</summary>
-    private static void UnpackBytes(byte* row, int bytes, int shift, int run, byte* next, byte* codes)
+    /// <summary>8-bit codes, in the order of k: half of their bits, or q - 128, which is the top bit flipped.</summary>
+    private static void UnpackBytes(byte* row, int bytes, CodePlane plane, int run, byte* next, byte* codes)
     {
-        var nibble = Vector512.Create((byte)0xF);
+        var (shift, kept, flipped) = plane switch
+        {
+            CodePlane.Low => (0, 0x0F, 0),
+            CodePlane.High => (4, 0x0F, 0),
+            _ => (0, 0xFF, 0x80),
+        };
+        var (mask, flip) = (Vector512.Create((byte)kept), Vector512.Create((byte)flipped));
         var tile = TileK(run);
-        var plane = stackalloc byte[Vector];
+        var plain = stackalloc byte[Vector];
         for (var i = 0; i < bytes; i += Vector)
         {
             if (next != null) Sse.Prefetch0(next + i);
-            ((Vector512.Load(row + i).AsUInt16() >>> shift).AsByte() & nibble).Store(plane);
-            for (var j = 0; j < Vector; j += tile, codes += TileChannels * tile) Copy(plane + j, codes, tile);
+            (((Vector512.Load(row + i).AsUInt16() >>> shift).AsByte() & mask) ^ flip).Store(plain);
+            for (var j = 0; j < Vector; j += tile, codes += TileChannels * tile) Move(plain + j, codes, tile, 0);
         }
     }
 
-    /// <summary>8, 16, 32 or 64 bytes.</summary>
+    /// <summary>8, 16, 32 or 64 bytes, less an offset.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static void Copy(byte* from, byte* to, int bytes)
+    private static void Move(byte* from, byte* to, int bytes, byte offset)
     {
-        if (bytes == 64) Vector512.Load(from).Store(to);
-        else if (bytes == 32) Vector256.Load(from).Store(to);
-        else if (bytes == 16) Vector128.Load(from).Store(to);
-        else *(long*)to = *(long*)from;
+        if (bytes == 64) (Vector512.Load(from) - Vector512.Create(offset)).Store(to);
+        else if (bytes == 32) (Vector256.Load(from) - Vector256.Create(offset)).Store(to);
+        else if (bytes == 16) (Vector128.Load(from) - Vector128.Create(offset)).Store(to);
+        else (Vector64.Load(from) - Vector64.Create(offset)).Store(to);
     }
+}
+
+/// <summary>What a kernel multiplies instead of a stored code q.</summary>
+internal enum CodePlane
+{
+    /// <summary>4 bits: q; 8 bits: its low half. Zero points are owed.</summary>
+    Low,
+
+    /// <summary>8 bits: the high half of q.</summary>
+    High,
+
+    /// <summary>q less its zero point, as a signed byte: nothing is owed.</summary>
+    Signed,
 }

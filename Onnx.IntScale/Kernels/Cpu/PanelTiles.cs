@@ -1,6 +1,4 @@
 using System.Runtime.CompilerServices;
-using System.Runtime.Intrinsics;
-using System.Runtime.Intrinsics.X86;
 
 namespace Onnx.IntScale;
 
@@ -8,8 +6,8 @@ namespace Onnx.IntScale;
 /// A tile of many rows with vector lanes along m: a panel's vector holds four k of 16 rows, and the same four codes of one channel are
 /// broadcast against it, so that no lane sums are left to add up at the end.
 /// The tile's codes are unpacked to bytes once for all its rows, a piece of K at a time (<see cref="PanelCodes"/>): the activations of two
-/// panels for that piece stay in the L1 cache while channels stream past them. 8-bit codes go as two planes of nibbles, q = 16·high + low.
-/// Totals begin with what is owed for zero points (<see cref="PanelZeroPoints"/>).
+/// panels for that piece stay in the L1 cache while channels stream past them. Where codes are multiplied as they are stored, totals
+/// begin with what is owed for zero points (<see cref="PanelZeroPoints"/>), and 8-bit codes go in two halves, q = 16·high + low.
 /// </summary>
 internal static unsafe class PanelTiles
 {
@@ -30,25 +28,27 @@ internal static unsafe class PanelTiles
     public static void Accumulate<TLoops>(in MatMulJob job, int m0, int m1, int n0, int n1, int* acc)
         where TLoops : struct, IPanelLoops
     {
+        // Zero points can be taken from 4-bit codes, and from 8-bit ones where q - 128 is what is left; other 8-bit codes go in two halves.
         var shape = job.Weights.Shape;
+        var signed = TLoops.SignedCodes && (shape.Bits == 4 || job.Weights.ZeroPoints == null);
+        var halves = shape.Bits == 8 && !signed;
         var size = TotalsLength(m1 - m0);
-        var highRoom = stackalloc byte[(shape.Bits == 8 ? size * sizeof(int) : 0) + Line];
+        var highRoom = stackalloc byte[(halves ? size * sizeof(int) : 0) + Line];
         var codesRoom = stackalloc byte[(Channels * PanelCodes.Piece) + Line];
         var scalesRoom = stackalloc byte[(PanelCodes.MaxRuns * Channels * sizeof(int)) + Line];
         var high = (int*)Align(highRoom);
-        var codes = Align(codesRoom);
-        var scales = (int*)Align(scalesRoom);
+        var buffers = new Buffers(Align(codesRoom), (int*)Align(scalesRoom));
         var panels = (m1 - m0 + Rows - 1) / Rows;
-        PanelZeroPoints.Owe(job, m0, panels, n0, n1 - n0, acc);
-        new Span<int>(high, shape.Bits == 8 ? size : 0).Clear();
+        if (signed) new Span<int>(acc, size).Clear();
+        else PanelZeroPoints.Owe(job, m0, panels, n0, n1 - n0, acc);
+        new Span<int>(high, halves ? size : 0).Clear();
         for (var k0 = 0; k0 < shape.PaddedK; k0 += PanelCodes.Piece)
         {
-            var k1 = Math.Min(shape.PaddedK, k0 + PanelCodes.Piece);
-            MultiplyPiece<TLoops>(job, m0, panels, n0, n1 - n0, k0, k1, 0, codes, scales, acc);
-            if (shape.Bits == 8) MultiplyPiece<TLoops>(job, m0, panels, n0, n1 - n0, k0, k1, 4, codes, scales, high);
+            MultiplyPiece<TLoops>(job, m0, panels, n0, n1 - n0, k0, signed ? CodePlane.Signed : CodePlane.Low, buffers, acc);
+            if (halves) MultiplyPiece<TLoops>(job, m0, panels, n0, n1 - n0, k0, CodePlane.High, buffers, high);
         }
 
-        for (var i = 0; shape.Bits == 8 && i < size; i++) acc[i] += high[i] << 4;
+        for (var i = 0; halves && i < size; i++) acc[i] += high[i] << 4;
     }
 
     /// <summary>Stores Y[m0..m1, n0..n1] from a tile's totals.</summary>
@@ -59,20 +59,35 @@ internal static unsafe class PanelTiles
         for (var m = m0; m < m1; m += 8)
         {
             var source = totals + ((m - m0) / Rows * Channels * Rows) + ((m - m0) % Rows);
-            Transpose(source, n1 - n0, rows);
+            IntMatrix.Transpose(source, Rows, n1 - n0, 8, rows, Channels);
             for (var i = 0; i < Math.Min(8, m1 - m); i++) Epilogue.StoreRow(job, m + i, n0, n1, rows + (i * Channels));
         }
+    }
+
+    /// <summary>Where a piece is unpacked to.</summary>
+    private readonly struct Buffers(byte* codes, int* scales)
+    {
+        public readonly byte* Codes = codes;
+        public readonly int* Scales = scales;
+    }
+
+    /// <summary>Lets loops fetch 32 rows of Y from row m, channel n: stores to lines that are far away would wait for each.</summary>
+    private static void FetchY(in MatMulJob job, int m, int n, ref PanelArguments arguments)
+    {
+        var size = Elements.SizeOf(job.Type);
+        arguments.Next = (byte*)job.Y + ((((long)m * job.Weights.Shape.N) + n) * size);
+        arguments.RowBytes = (long)job.Weights.Shape.N * size;
     }
 
     /// <summary>The next cache line: vectors that cross two are loaded and stored at half speed.</summary>
     private static byte* Align(byte* p) => (byte*)(((long)p + Line - 1) & -Line);
 
-    private static void MultiplyPiece<TLoops>(
-        in MatMulJob job, int m0, int panels, int n, int channels, int k0, int k1, int shift, byte* codes, int* scales, int* totals)
+    private static void MultiplyPiece<TLoops>(in MatMulJob job, int m0, int panels, int n, int channels, int k0, CodePlane plane, Buffers buffers, int* totals)
         where TLoops : struct, IPanelLoops
     {
         // What the loops do at once is filled up by repeating the last channel; those totals are not stored.
         var shape = job.Weights.Shape;
+        var k1 = Math.Min(shape.PaddedK, k0 + PanelCodes.Piece);
         var atOnce = Math.Max(TLoops.Channels.Two, TLoops.Channels.One);
         var filled = (channels + atOnce - 1) / atOnce * atOnce;
         var run = PanelCodes.RunLength(shape);
@@ -80,12 +95,7 @@ internal static unsafe class PanelTiles
         // What is unpacked next of a channel: its next piece, or the first piece of the channel that takes its place in the next tile.
         var next = k1 < shape.PaddedK ? job.Weights.Block(n, 0) + (k1 * shape.Bits / 8) : job.Weights.Block(n + Channels, 0);
         var loopsFetch = TLoops.FetchesNext && shape.Bits == 4 && run == FetchRun;
-        for (var i = 0; i < filled; i++)
-        {
-            var channel = Math.Min(i, channels - 1);
-            PanelCodes.Unpack(job.Weights, n + channel, k0, k1, shift, loopsFetch ? null : next + (channel * (long)shape.RowBytes), codes + PanelCodes.ChannelAt(i, run));
-            PanelCodes.ReadScales<TLoops>(job.Weights, n + channel, k0, k1, scales + i);
-        }
+        PanelCodes.Unpack<TLoops>(job.Weights, n, channels, filled, k0, k1, plane, loopsFetch ? null : next, buffers.Codes, buffers.Scales);
 
         var length = (k1 - k0 + ActivationOrder.Chunk - 1) & -ActivationOrder.Chunk;
         var panelBytes = (long)Rows * shape.ActivationStride;
@@ -97,49 +107,16 @@ internal static unsafe class PanelTiles
             var two = p + 1 < panels;
             for (var i = 0; i < filled; i += two ? TLoops.Channels.Two : TLoops.Channels.One)
             {
-                arguments.Codes = codes + PanelCodes.ChannelAt(i, run);
-                arguments.Scales = scales + i;
+                arguments.Codes = buffers.Codes + PanelCodes.ChannelAt(i, run);
+                arguments.Scales = buffers.Scales + (i * PanelCodes.MaxRuns);
                 arguments.Totals = totals + (((p * Channels) + i) * Rows);
                 arguments.Next = loopsFetch && p == 0 ? next + (i * (long)shape.RowBytes) : null;
+                if (loopsFetch && p > 0 && k1 == shape.PaddedK && (i == 0 || p == 2)) FetchY(job, m0 + (i == 0 ? p * Rows : 0), n, ref arguments);
                 if (two) TLoops.TwoPanels(&arguments, run);
                 else TLoops.OnePanel(&arguments, run);
             }
         }
 
         TLoops.Leave();
-    }
-
-    /// <summary>Eight rows of [channels, 16 rows] → [8 rows, 64 channels], eight by eight where AVX2 is there.</summary>
-    private static void Transpose(int* source, int channels, int* target)
-    {
-        var c = 0;
-        for (; Avx2.IsSupported && c <= channels - 8; c += 8)
-        {
-            var from = source + (c * Rows);
-            var (x0, x1, x2, x3) = (Vector256.Load(from), Vector256.Load(from + Rows), Vector256.Load(from + (2 * Rows)), Vector256.Load(from + (3 * Rows)));
-            from += 4 * Rows;
-            var (x4, x5, x6, x7) = (Vector256.Load(from), Vector256.Load(from + Rows), Vector256.Load(from + (2 * Rows)), Vector256.Load(from + (3 * Rows)));
-            var (y0, y1) = (Avx2.UnpackLow(x0, x1).AsInt64(), Avx2.UnpackHigh(x0, x1).AsInt64());
-            var (y2, y3) = (Avx2.UnpackLow(x2, x3).AsInt64(), Avx2.UnpackHigh(x2, x3).AsInt64());
-            var (y4, y5) = (Avx2.UnpackLow(x4, x5).AsInt64(), Avx2.UnpackHigh(x4, x5).AsInt64());
-            var (y6, y7) = (Avx2.UnpackLow(x6, x7).AsInt64(), Avx2.UnpackHigh(x6, x7).AsInt64());
-            StorePair(Avx2.UnpackLow(y0, y2), Avx2.UnpackLow(y4, y6), target + c);
-            StorePair(Avx2.UnpackHigh(y0, y2), Avx2.UnpackHigh(y4, y6), target + c + Channels);
-            StorePair(Avx2.UnpackLow(y1, y3), Avx2.UnpackLow(y5, y7), target + c + (2 * Channels));
-            StorePair(Avx2.UnpackHigh(y1, y3), Avx2.UnpackHigh(y5, y7), target + c + (3 * Channels));
-        }
-
-        for (; c < channels; c++)
-        {
-            for (var i = 0; i < 8; i++) target[(i * Channels) + c] = source[(c * Rows) + i];
-        }
-    }
-
-    /// <summary>Rows r and r + 4: their first four channels, and their last.</summary>
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static void StorePair(Vector256<long> first, Vector256<long> last, int* target)
-    {
-        Avx2.Permute2x128(first, last, 0x20).AsInt32().Store(target);
-        Avx2.Permute2x128(first, last, 0x31).AsInt32().Store(target + (4 * Channels));
     }
 }

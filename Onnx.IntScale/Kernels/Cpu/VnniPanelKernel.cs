@@ -32,6 +32,8 @@ public static unsafe class VnniPanelKernel
     {
         public static (int Two, int One) Channels => (4, 8);
 
+        public static bool SignedCodes => false;
+
         public static bool FetchesNext => false;
 
         public static int Scale(short scale) => scale;

@@ -7,7 +7,7 @@ namespace Onnx.IntScale;
 /// <summary>
 /// The inner loops of <see cref="AmxPanelKernel"/>, emitted for one run length, for Linux' calling convention:
 /// <code>
-/// C [16 n, 16 m] = Σ over the run of TDPBUSD(codes [16 n, T k], a8 [T k, 16 m])      int32
+/// C [16 n, 16 m] = Σ over the run of TDPBSSD(codes [16 n, T k], a8 [T k, 16 m])      int32
 /// totals[n] += vpmulld(C[n], broadcast scales[n,g])                                  through memory: tiles have no other way out
 /// </code>
 /// Unpacked codes are a tile's rows as they lie, and a panel of activations is the other tile as it lies: nothing is rearranged.
@@ -26,7 +26,6 @@ internal static unsafe class AmxPanelCode
     private const int RowBytes = Rows * sizeof(int);
     private const int TileBytes = Rows * RowBytes;
     private const int SetBytes = (4 * TileBytes) + 512;
-    private const int ScaleBytes = PanelTiles.Channels * sizeof(int);
 
     /// <summary>The 64 bytes of LDTILECFG: C and code tiles of 16 rows, activation tiles of a row for every four k.</summary>
     public static byte[] Configuration(int run)
@@ -131,12 +130,12 @@ internal static unsafe class AmxPanelCode
                 var at = k * Rows;
                 steps.Add(() => _c.tileloadd(tmm4, __[_codes + (_codeStride * 1) + at]));
                 steps.Add(() => _c.tileloadd(tmm6, __[_a + (_rowStride * 1) + at]));
-                steps.Add(() => _c.tdpbusd(tmm0, tmm4, tmm6));
+                steps.Add(() => _c.tdpbssd(tmm0, tmm4, tmm6));
                 if (panels == 2) steps.Add(() => _c.tileloadd(tmm7, __[_b + (_rowStride * 1) + at]));
-                if (panels == 2) steps.Add(() => _c.tdpbusd(tmm1, tmm4, tmm7));
+                if (panels == 2) steps.Add(() => _c.tdpbssd(tmm1, tmm4, tmm7));
                 steps.Add(() => _c.tileloadd(tmm5, __[_codes + (_codeStride * 1) + (at + PanelCodes.TileBytes)]));
-                steps.Add(() => _c.tdpbusd(tmm2, tmm5, tmm6));
-                if (panels == 2) steps.Add(() => _c.tdpbusd(tmm3, tmm5, tmm7));
+                steps.Add(() => _c.tdpbssd(tmm2, tmm5, tmm6));
+                if (panels == 2) steps.Add(() => _c.tdpbssd(tmm3, tmm5, tmm7));
             }
 
             for (var i = 0; i < sums.Length; i++)
@@ -159,7 +158,7 @@ internal static unsafe class AmxPanelCode
                     // Sixteen registers in turn: none waits for the one before.
                     var product = new AssemblerRegisterZMM[] { zmm16, zmm17, zmm18, zmm19, zmm20, zmm21, zmm22, zmm23, zmm24, zmm25, zmm26, zmm27, zmm28, zmm29, zmm30, zmm31 }[((channel * panels) + panel) % 16];
                     var stored = __zmmword_ptr[_stored + ((((channel / Rows * panels) + panel) * TileBytes) + (channel % Rows * RowBytes))];
-                    var scale = __dword_bcst[_scales + ((channel * sizeof(int)) - ScaleBytes)];
+                    var scale = __dword_bcst[_scales + (((channel * PanelCodes.MaxRuns) - 1) * sizeof(int))];
                     var total = __zmmword_ptr[_totals + ((channel + (panel * PanelTiles.Channels)) * RowBytes)];
                     steps.Add(() => _c.vmovdqu32(product, stored));
                     steps.Add(() => _c.vpmulld(product, product, scale));
@@ -192,7 +191,7 @@ internal static unsafe class AmxPanelCode
             _c.add(_a, run * Rows);
             _c.add(_b, run * Rows);
             _c.add(_codes, run * Rows);
-            _c.add(_scales, ScaleBytes);
+            _c.add(_scales, sizeof(int));
             _c.xchg(_stored, _storing);
             if (fetch) _c.add(_next, run / 2);
         }

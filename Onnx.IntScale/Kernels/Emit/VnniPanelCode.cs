@@ -59,7 +59,7 @@ internal static unsafe class VnniPanelCode
         for (var i = 0; i < channels; i++)
         {
             var scale = i % 2 == 0 ? zmm2 : zmm3;
-            c.vpbroadcastd(scale, __dword_ptr[scales + (i * sizeof(int))]);
+            c.vpbroadcastd(scale, __dword_ptr[scales + (i * PanelCodes.MaxRuns * sizeof(int))]);
             for (var j = i; j < p.Length; j += channels)
             {
                 c.vpmulld(p[j], p[j], scale);
@@ -70,7 +70,7 @@ internal static unsafe class VnniPanelCode
         c.add(a, run * Rows);
         c.add(b, run * Rows);
         c.add(codes, run * PanelCodes.TileChannels);
-        c.add(scales, PanelTiles.Channels * sizeof(int));
+        c.add(scales, sizeof(int));
         c.dec(runs);
         c.jne(next);
         for (var j = 0; j < t.Length; j++)
