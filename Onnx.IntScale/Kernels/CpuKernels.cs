@@ -36,6 +36,7 @@ public static unsafe class CpuKernels
         new("amx-panel", "AMX-INT8, AVX-512BW, executable memory", AmxPanelKernel.IsSupported, 12, true, AmxPanelKernel.Accumulate),
         new("avx512vnni-panel", "AVX512-VNNI, executable memory", VnniPanelKernel.IsSupported, 12, true, VnniPanelKernel.Accumulate),
         new("avx512bw-panel", "AVX-512BW", Avx512PanelKernel.IsSupported, 12, true, Avx512PanelKernel.Accumulate),
+        new("avxvnni-panel", "AVX-VNNI", AvxVnniPanelKernel.IsSupported, 12, true, AvxVnniPanelKernel.Accumulate),
         new("avx512vnni", "AVX512-VNNI, executable memory", VnniRowKernel.IsSupported, 1, false, VnniRowKernel.Accumulate),
         new("avx512bw", "AVX-512BW", Avx512RowKernel.IsSupported, 1, false, Avx512RowKernel.Accumulate),
         new("avxvnni", "AVX-VNNI", AvxVnniKernel.IsSupported, 1, false, AvxVnniKernel.Accumulate),

@@ -67,7 +67,7 @@ internal static class CpuCommand
         }
     }
 
-    private static MatMulShape Shape(string text, int bits, int block)
+    internal static MatMulShape Shape(string text, int bits, int block)
     {
         var parts = text.Split('x');
         if (parts.Length != 2) throw new BenchException($"--shapes: '{text}' is not KxN, such as 4096x14336");
@@ -78,14 +78,14 @@ internal static class CpuCommand
             : throw new BenchException($"--shapes: {text} in float passes 2 GB, more than a model holds without external data");
     }
 
-    private static IReadOnlyList<int> Numbers(string option, string text) => [.. Parts(option, text).Select(p => Number(option, p)).Distinct()];
+    internal static IReadOnlyList<int> Numbers(string option, string text) => [.. Parts(option, text).Select(p => Number(option, p)).Distinct()];
 
     private static int Number(string option, string text) =>
         int.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out var value) && value > 0
             ? value
             : throw new BenchException($"{option}: '{text}' is not a positive integer");
 
-    private static string[] Parts(string option, string text) =>
+    internal static string[] Parts(string option, string text) =>
         text.Split(',', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries) is { Length: > 0 } parts
             ? parts
             : throw new BenchException($"{option} is empty");

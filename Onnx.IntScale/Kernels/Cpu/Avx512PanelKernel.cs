@@ -21,36 +21,6 @@ public static unsafe class Avx512PanelKernel
     /// <inheritdoc cref="AccumulateTile"/>
     public static void Accumulate(in MatMulJob job, int m0, int m1, int n0, int n1, int* acc) => PanelTiles.Accumulate<Loops>(job, m0, m1, n0, n1, acc);
 
-    /// <summary>Codes of a channel that lie together (<see cref="PanelCodes.TileK"/>) as a constant for the compiler.</summary>
-    private interface ITile
-    {
-        static abstract int K { get; }
-
-        /// <summary>Products that fit int16 lanes: at most 8 steps of 4 k.</summary>
-        static abstract int Batch { get; }
-    }
-
-    private readonly struct Tile16 : ITile
-    {
-        public static int K => 16;
-
-        public static int Batch => 16;
-    }
-
-    private readonly struct Tile32 : ITile
-    {
-        public static int K => 32;
-
-        public static int Batch => 32;
-    }
-
-    private readonly struct Tile64 : ITile
-    {
-        public static int K => 64;
-
-        public static int Batch => 32;
-    }
-
     private readonly struct Loops : IPanelLoops
     {
         public static (int Two, int One) Channels => (4, 8);
@@ -64,21 +34,21 @@ public static unsafe class Avx512PanelKernel
 
         public static void OnePanel(PanelArguments* arguments, int run)
         {
-            if (run >= 64) OnePanel<Tile64>(arguments, run);
-            else if (run == 32) OnePanel<Tile32>(arguments, run);
-            else OnePanel<Tile16>(arguments, run);
+            if (run >= 64) OnePanel<PanelTile64>(arguments, run);
+            else if (run == 32) OnePanel<PanelTile32>(arguments, run);
+            else OnePanel<PanelTile16>(arguments, run);
         }
 
         public static void TwoPanels(PanelArguments* arguments, int run)
         {
-            if (run >= 64) TwoPanels<Tile64>(arguments, run);
-            else if (run == 32) TwoPanels<Tile32>(arguments, run);
-            else TwoPanels<Tile16>(arguments, run);
+            if (run >= 64) TwoPanels<PanelTile64>(arguments, run);
+            else if (run == 32) TwoPanels<PanelTile32>(arguments, run);
+            else TwoPanels<PanelTile16>(arguments, run);
         }
 
         [MethodImpl(MethodImplOptions.NoInlining)]
         private static void OnePanel<TTile>(PanelArguments* arguments, int run)
-            where TTile : struct, ITile
+            where TTile : struct, IPanelTile
         {
             var a = arguments->A;
             var codes = arguments->Codes;
@@ -89,10 +59,10 @@ public static unsafe class Avx512PanelKernel
             {
                 for (var k = 0; k < run; k += TTile.K, codes += PanelCodes.TileChannels * TTile.K)
                 {
-                    for (var batch = 0; batch < TTile.K; batch += TTile.Batch)
+                    for (var batch = 0; batch < TTile.K; batch += Batch<TTile>())
                     {
                         Vector512<short> p0 = default, p1 = default, p2 = default, p3 = default, p4 = default, p5 = default, p6 = default, p7 = default;
-                        for (var j = batch; j < batch + TTile.Batch; j += 4, a += 4 * Rows)
+                        for (var j = batch; j < batch + Batch<TTile>(); j += 4, a += 4 * Rows)
                         {
                             var x = Vector512.Load(a);
                             p0 += Avx512BW.MultiplyAddAdjacent(Broadcast(codes + j), x);
@@ -130,7 +100,7 @@ public static unsafe class Avx512PanelKernel
         /// <summary>Each broadcast serves 32 rows.</summary>
         [MethodImpl(MethodImplOptions.NoInlining)]
         private static void TwoPanels<TTile>(PanelArguments* arguments, int run)
-            where TTile : struct, ITile
+            where TTile : struct, IPanelTile
         {
             var a = arguments->A;
             var b = a + arguments->PanelBytes;
@@ -142,10 +112,10 @@ public static unsafe class Avx512PanelKernel
             {
                 for (var k = 0; k < run; k += TTile.K, codes += PanelCodes.TileChannels * TTile.K)
                 {
-                    for (var batch = 0; batch < TTile.K; batch += TTile.Batch)
+                    for (var batch = 0; batch < TTile.K; batch += Batch<TTile>())
                     {
                         Vector512<short> p0 = default, p1 = default, p2 = default, p3 = default, q0 = default, q1 = default, q2 = default, q3 = default;
-                        for (var j = batch; j < batch + TTile.Batch; j += 4, a += 4 * Rows, b += 4 * Rows)
+                        for (var j = batch; j < batch + Batch<TTile>(); j += 4, a += 4 * Rows, b += 4 * Rows)
                         {
                             var x = Vector512.Load(a);
                             var y = Vector512.Load(b);
@@ -185,6 +155,11 @@ public static unsafe class Avx512PanelKernel
             Add(totals + (2 * Rows), u2);
             Add(totals + (3 * Rows), u3);
         }
+
+        /// <summary>k whose products fit int16 lanes: at most 8 steps of 4.</summary>
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
+        private static int Batch<TTile>()
+            where TTile : struct, IPanelTile => Math.Min(32, TTile.K);
 
         [MethodImpl(MethodImplOptions.AggressiveInlining)]
         private static Vector512<byte> Broadcast(byte* codes) => Vector512.Create(*(int*)codes).AsByte();

@@ -8,13 +8,13 @@ namespace Onnx.IntScale;
 public static unsafe class VnniPanelKernel
 {
     /// <summary>Emitted loops by log2 of the run length, 16 to 128.</summary>
-    private static readonly (nint Two, nint One)[] Loops = CpuFeatures.Avx512Vnni ? EmitAll() : [];
+    private static readonly (nint Two, nint One)[] Emitted = CpuFeatures.Avx512Vnni ? EmitAll() : [];
 
     /// <summary>Whether this processor has AVX512-VNNI and the system lets code be emitted.</summary>
-    public static bool IsSupported => Loops.Length > 0;
+    public static bool IsSupported => Emitted.Length > 0;
 
     /// <inheritdoc cref="AccumulateTile"/>
-    public static void Accumulate(in MatMulJob job, int m0, int m1, int n0, int n1, int* acc) => PanelTiles.Accumulate<Vnni>(job, m0, m1, n0, n1, acc);
+    public static void Accumulate(in MatMulJob job, int m0, int m1, int n0, int n1, int* acc) => PanelTiles.Accumulate<Loops>(job, m0, m1, n0, n1, acc);
 
     private static (nint, nint)[] EmitAll()
     {
@@ -28,7 +28,7 @@ public static unsafe class VnniPanelKernel
         return loops;
     }
 
-    private readonly struct Vnni : IPanelLoops
+    internal readonly struct Loops : IPanelLoops
     {
         public static (int Two, int One) Channels => (4, 8);
 
@@ -38,9 +38,9 @@ public static unsafe class VnniPanelKernel
 
         public static int Scale(short scale) => scale;
 
-        public static void TwoPanels(PanelArguments* arguments, int run) => Call(Loops[System.Numerics.BitOperations.Log2((uint)run)].Two, arguments);
+        public static void TwoPanels(PanelArguments* arguments, int run) => Call(Emitted[System.Numerics.BitOperations.Log2((uint)run)].Two, arguments);
 
-        public static void OnePanel(PanelArguments* arguments, int run) => Call(Loops[System.Numerics.BitOperations.Log2((uint)run)].One, arguments);
+        public static void OnePanel(PanelArguments* arguments, int run) => Call(Emitted[System.Numerics.BitOperations.Log2((uint)run)].One, arguments);
 
         private static void Call(nint loop, PanelArguments* arguments) => ((delegate* unmanaged[SuppressGCTransition]<PanelArguments*, void>)loop)(arguments);
     }

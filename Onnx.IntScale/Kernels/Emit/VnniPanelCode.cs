@@ -9,6 +9,7 @@ namespace Onnx.IntScale;
 /// p[n] = Σ over the run of vpdpbusd(broadcast u[n, 4 k], a8[4 k, 16 rows])      int32, no intermediate that could saturate
 /// t[n] += vpmulld(p[n], broadcast scales[n,g])
 /// </code>
+/// With float scales, for a benchmark: t[n] += vcvtdq2ps(p[n]) * scale, in float32.
 /// Only registers that no calling convention preserves are used: zmm0 to zmm5, zmm16 to zmm31 and the argument registers.
 /// </summary>
 internal static unsafe class VnniPanelCode
@@ -16,12 +17,12 @@ internal static unsafe class VnniPanelCode
     private const int Rows = ActivationOrder.PanelRows;
 
     /// <summary>Four channels by two panels.</summary>
-    public static void* TwoPanels(int run) => Emit(run, channels: 4, panels: 2);
+    public static void* TwoPanels(int run, bool floatScales = false) => Emit(run, channels: 4, panels: 2, floatScales);
 
     /// <summary>Eight channels by one panel.</summary>
-    public static void* OnePanel(int run) => Emit(run, channels: 8, panels: 1);
+    public static void* OnePanel(int run, bool floatScales = false) => Emit(run, channels: 8, panels: 1, floatScales);
 
-    private static void* Emit(int run, int channels, int panels)
+    private static void* Emit(int run, int channels, int panels, bool floatScales)
     {
         var c = new Assembler(64);
         var arguments = OperatingSystem.IsWindows() ? rcx : rdi;
@@ -62,6 +63,13 @@ internal static unsafe class VnniPanelCode
             c.vpbroadcastd(scale, __dword_ptr[scales + (i * PanelCodes.MaxRuns * sizeof(int))]);
             for (var j = i; j < p.Length; j += channels)
             {
+                if (floatScales)
+                {
+                    c.vcvtdq2ps(p[j], p[j]);
+                    c.vfmadd231ps(t[j], p[j], scale);
+                    continue;
+                }
+
                 c.vpmulld(p[j], p[j], scale);
                 c.vpaddd(t[j], t[j], p[j]);
             }
@@ -76,7 +84,8 @@ internal static unsafe class VnniPanelCode
         for (var j = 0; j < t.Length; j++)
         {
             var at = totals + (((j % channels) + (j / channels * PanelTiles.Channels)) * Rows * sizeof(int));
-            c.vpaddd(t[j], t[j], __zmmword_ptr[at]);
+            if (floatScales) c.vaddps(t[j], t[j], __zmmword_ptr[at]);
+            else c.vpaddd(t[j], t[j], __zmmword_ptr[at]);
             c.vmovdqu32(__zmmword_ptr[at], t[j]);
         }
 
