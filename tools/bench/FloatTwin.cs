@@ -9,22 +9,19 @@ namespace Onnx.IntScale.Bench;
 /// </summary>
 internal readonly unsafe struct FloatTwin : IPanelLoops
 {
-    /// <summary>Emitted loops by log2 of the run length, 16 to 128.</summary>
-    private static readonly (nint Two, nint One)[] Loops = VnniPanelKernel.IsSupported
-        ? [.. Enumerable.Range(0, 8).Select(log2 => log2 < 4 ? default : ((nint)VnniPanelCode.TwoPanels(1 << log2, true), (nint)VnniPanelCode.OnePanel(1 << log2, true)))]
+    private static readonly EmittedLoops[] Loops = VnniPanelKernel.IsSupported
+        ? EmittedLoops.ForEveryRun((run, panels, fetch) => (nint)VnniPanelCode.Emit(run, panels, fetch, floatScales: true))
         : [];
 
-    public static (int Two, int One) Channels => (4, 8);
+    public static (int Two, int One) Channels => (VnniPanelCode.Channels(2), VnniPanelCode.Channels(1));
 
     public static bool SignedCodes => false;
 
-    public static bool FetchesNext => false;
+    public static bool FetchesNext => true;
 
     public static int Scale(short scale) => BitConverter.SingleToInt32Bits(scale);
 
-    public static void TwoPanels(PanelArguments* arguments, int run) => Call(Loops[BitOperations.Log2((uint)run)].Two, arguments);
+    public static void TwoPanels(PanelArguments* arguments, int run) => Loops[BitOperations.Log2((uint)run)].TwoPanels(arguments);
 
-    public static void OnePanel(PanelArguments* arguments, int run) => Call(Loops[BitOperations.Log2((uint)run)].One, arguments);
-
-    private static void Call(nint loop, PanelArguments* arguments) => ((delegate* unmanaged[SuppressGCTransition]<PanelArguments*, void>)loop)(arguments);
+    public static void OnePanel(PanelArguments* arguments, int run) => Loops[BitOperations.Log2((uint)run)].OnePanel(arguments);
 }

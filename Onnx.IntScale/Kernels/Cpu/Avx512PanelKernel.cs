@@ -27,7 +27,7 @@ public static unsafe class Avx512PanelKernel
 
         public static bool SignedCodes => false;
 
-        public static bool FetchesNext => false;
+        public static bool FetchesNext => true;
 
         /// <summary>Twice, for a vector of int16.</summary>
         public static int Scale(short scale) => (ushort)scale * 0x10001;
@@ -55,8 +55,23 @@ public static unsafe class Avx512PanelKernel
             var scales = arguments->Scales;
             var totals = arguments->Totals;
             Vector512<int> t0 = default, t1 = default, t2 = default, t3 = default, t4 = default, t5 = default, t6 = default, t7 = default;
+            var next = arguments->Next;
+            var rowBytes = arguments->RowBytes;
             for (var i = 0; i < (int)arguments->Runs; i++, scales++)
             {
+                if (next != null)
+                {
+                    Sse.Prefetch0(next);
+                    Sse.Prefetch0(next + rowBytes);
+                    Sse.Prefetch0(next + (2 * rowBytes));
+                    Sse.Prefetch0(next + (3 * rowBytes));
+                    Sse.Prefetch0(next + (4 * rowBytes));
+                    Sse.Prefetch0(next + (5 * rowBytes));
+                    Sse.Prefetch0(next + (6 * rowBytes));
+                    Sse.Prefetch0(next + (7 * rowBytes));
+                    next += PanelTiles.FetchRun / 2;
+                }
+
                 for (var k = 0; k < run; k += TTile.K, codes += PanelCodes.TileChannels * TTile.K)
                 {
                     for (var batch = 0; batch < TTile.K; batch += Batch<TTile>())
@@ -108,8 +123,19 @@ public static unsafe class Avx512PanelKernel
             var scales = arguments->Scales;
             var totals = arguments->Totals;
             Vector512<int> t0 = default, t1 = default, t2 = default, t3 = default, u0 = default, u1 = default, u2 = default, u3 = default;
+            var next = arguments->Next;
+            var rowBytes = arguments->RowBytes;
             for (var i = 0; i < (int)arguments->Runs; i++, scales++)
             {
+                if (next != null)
+                {
+                    Sse.Prefetch0(next);
+                    Sse.Prefetch0(next + rowBytes);
+                    Sse.Prefetch0(next + (2 * rowBytes));
+                    Sse.Prefetch0(next + (3 * rowBytes));
+                    next += PanelTiles.FetchRun / 2;
+                }
+
                 for (var k = 0; k < run; k += TTile.K, codes += PanelCodes.TileChannels * TTile.K)
                 {
                     for (var batch = 0; batch < TTile.K; batch += Batch<TTile>())

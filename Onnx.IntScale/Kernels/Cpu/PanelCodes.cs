@@ -6,7 +6,7 @@ using System.Runtime.Intrinsics.X86;
 namespace Onnx.IntScale;
 
 /// <summary>
-/// A piece of K of up to 64 channels as panel kernels read it: a byte a code, in the panels' order of k, in tiles of 16 channels that lie
+/// A piece of K of up to 32 channels as panel kernels read it: a byte a code, in the panels' order of k, in tiles of 16 channels that lie
 /// one after the other as an AMX tile's rows do, which also keeps channels off each other's cache sets:
 /// <code>
 /// codes   [channels / 16, Piece / T, 16, T]     T = TileK(run)
@@ -18,6 +18,9 @@ internal static unsafe class PanelCodes
 {
     /// <summary>Codes of a channel that are unpacked together: two panels of activations for them fill two thirds of an L1 cache.</summary>
     public const int Piece = 1024;
+
+    /// <summary>Channels unpacked together.</summary>
+    public const int Channels = 32;
 
     /// <summary>Channels of a tile.</summary>
     public const int TileChannels = 16;
@@ -54,6 +57,12 @@ internal static unsafe class PanelCodes
         where TLoops : struct, IPanelLoops
     {
         var shape = w.Shape;
+        if (shape.Bits == 4 && shape.BlockSize >= ActivationOrder.Chunk && (plane == CodePlane.Low || w.ZeroPoints == null))
+        {
+            UnpackChunks<TLoops>(w, n, channels, filled, k0, k1, plane, next, codes, scales);
+            return;
+        }
+
         var run = RunLength(shape);
         var bytes = (k1 - k0) * shape.Bits / 8;
         var runs = (k1 - k0) >> BitOperations.Log2((uint)run);
@@ -75,6 +84,36 @@ internal static unsafe class PanelCodes
             var source = w.ScalesOf(n + channel) + g0;
             for (var r = 0; r < runs; r++) scales[r] = TLoops.Scale(source[r >> log2RunsPerBlock]);
             for (var r = runs; r < allRuns; r++) scales[r] = 0;
+        }
+    }
+
+    /// <summary>The case that matters most: 4 bits, blocks of 128 or 256, one offset for all codes; a line of stored codes is a run.</summary>
+    private static void UnpackChunks<TLoops>(in WeightView w, int n, int channels, int filled, int k0, int k1, CodePlane plane, byte* next, byte* codes, int* scales)
+        where TLoops : struct, IPanelLoops
+    {
+        var shape = w.Shape;
+        var lines = (k1 - k0) / ActivationOrder.Chunk;
+        var log2RunsPerBlock = BitOperations.Log2((uint)(shape.BlockSize / ActivationOrder.Chunk));
+        var g0 = k0 >> BitOperations.Log2((uint)shape.BlockSize);
+        var first = w.Block(n, g0);
+        var firstScale = w.ScalesOf(n) + g0;
+        var nibble = Vector512.Create((byte)0xF);
+        var offset = Vector512.Create((byte)(plane == CodePlane.Signed ? shape.DefaultZeroPoint : 0));
+        for (var i = 0; i < filled; i++, scales += MaxRuns)
+        {
+            long channel = Math.Min(i, channels - 1);
+            var row = first + (channel * shape.RowBytes);
+            for (var fetched = 0; next != null && fetched < lines; fetched++) Sse.Prefetch0(next + (channel * shape.RowBytes) + (fetched * Vector));
+            var tile = codes + ChannelAt(i, ActivationOrder.Chunk);
+            for (var line = 0; line < lines; line++, row += Vector, tile += 2 * TileChannels * Vector)
+            {
+                var p = Vector512.Load(row);
+                ((p & nibble) - offset).Store(tile);
+                (((p.AsUInt16() >>> 4).AsByte() & nibble) - offset).Store(tile + (TileChannels * Vector));
+            }
+
+            var source = firstScale + (channel * shape.KBlocks);
+            for (var r = 0; r < lines; r++) scales[r] = TLoops.Scale(source[r >> log2RunsPerBlock]);
         }
     }
 

@@ -11,7 +11,7 @@ namespace Onnx.IntScale;
 /// </summary>
 internal static unsafe class PanelTiles
 {
-    /// <summary>Channels unpacked together; a tile has no more.</summary>
+    /// <summary>Channels of a tile.</summary>
     public const int Channels = 64;
 
     /// <summary>Run length for which loops may fetch the next piece's 4-bit codes: a cache line a run and channel.</summary>
@@ -34,8 +34,8 @@ internal static unsafe class PanelTiles
         var halves = shape.Bits == 8 && !signed;
         var size = TotalsLength(m1 - m0);
         var highRoom = stackalloc byte[(halves ? size * sizeof(int) : 0) + Line];
-        var codesRoom = stackalloc byte[(Channels * PanelCodes.Piece) + Line];
-        var scalesRoom = stackalloc byte[(PanelCodes.MaxRuns * Channels * sizeof(int)) + Line];
+        var codesRoom = stackalloc byte[(PanelCodes.Channels * PanelCodes.Piece) + Line];
+        var scalesRoom = stackalloc byte[(PanelCodes.MaxRuns * PanelCodes.Channels * sizeof(int)) + Line];
         var high = (int*)Align(highRoom);
         var buffers = new Buffers(Align(codesRoom), (int*)Align(scalesRoom));
         var panels = (m1 - m0 + Rows - 1) / Rows;
@@ -71,12 +71,19 @@ internal static unsafe class PanelTiles
         public readonly int* Scales = scales;
     }
 
-    /// <summary>Lets loops fetch 32 rows of Y from row m, channel n: stores to lines that are far away would wait for each.</summary>
-    private static void FetchY(in MatMulJob job, int m, int n, ref PanelArguments arguments)
+    /// <summary>
+    /// What loops for channels from i on fetch meanwhile: the next codes of as many channels; and where others did that, towards the end, as
+    /// many rows of Y, since stores to lines that are far away would wait for each: of the 32 rows of their own panels, or of the first ones.
+    /// </summary>
+    private static void Fetch(in MatMulJob job, int m0, int n, int p, int i, byte* next, bool last, ref PanelArguments arguments)
     {
-        var size = Elements.SizeOf(job.Type);
-        arguments.Next = (byte*)job.Y + ((((long)m * job.Weights.Shape.N) + n) * size);
-        arguments.RowBytes = (long)job.Weights.Shape.N * size;
+        var shape = job.Weights.Shape;
+        arguments.Next = next;
+        arguments.RowBytes = shape.RowBytes;
+        if (p == 0 || !last || (i >= 2 * Rows && p > 2)) return;
+        var (row, size) = (m0 + (i < 2 * Rows ? (p * Rows) + i : i - (2 * Rows)), Elements.SizeOf(job.Type));
+        arguments.Next = (byte*)job.Y + ((((long)row * shape.N) + n) * size);
+        arguments.RowBytes = (long)shape.N * size;
     }
 
     /// <summary>The next cache line: vectors that cross two are loaded and stored at half speed.</summary>
@@ -85,35 +92,37 @@ internal static unsafe class PanelTiles
     private static void MultiplyPiece<TLoops>(in MatMulJob job, int m0, int panels, int n, int channels, int k0, CodePlane plane, Buffers buffers, int* totals)
         where TLoops : struct, IPanelLoops
     {
-        // What the loops do at once is filled up by repeating the last channel; those totals are not stored.
         var shape = job.Weights.Shape;
         var k1 = Math.Min(shape.PaddedK, k0 + PanelCodes.Piece);
-        var atOnce = Math.Max(TLoops.Channels.Two, TLoops.Channels.One);
-        var filled = (channels + atOnce - 1) / atOnce * atOnce;
         var run = PanelCodes.RunLength(shape);
-
-        // What is unpacked next of a channel: its next piece, or the first piece of the channel that takes its place in the next tile.
-        var next = k1 < shape.PaddedK ? job.Weights.Block(n, 0) + (k1 * shape.Bits / 8) : job.Weights.Block(n + Channels, 0);
-        var loopsFetch = TLoops.FetchesNext && shape.Bits == 4 && run == FetchRun;
-        PanelCodes.Unpack<TLoops>(job.Weights, n, channels, filled, k0, k1, plane, loopsFetch ? null : next, buffers.Codes, buffers.Scales);
-
         var length = (k1 - k0 + ActivationOrder.Chunk - 1) & -ActivationOrder.Chunk;
         var panelBytes = (long)Rows * shape.ActivationStride;
-        var arguments = new PanelArguments { PanelBytes = panelBytes, Runs = length / run, RowBytes = shape.RowBytes };
+        var loopsFetch = TLoops.FetchesNext && shape.Bits == 4 && run == FetchRun;
+        var atOnce = Math.Max(TLoops.Channels.Two, TLoops.Channels.One);
+        var arguments = new PanelArguments { PanelBytes = panelBytes, Runs = length / run };
         TLoops.Enter(run);
-        for (var p = 0; p < panels; p += 2)
+        for (var i0 = 0; i0 < channels; i0 += PanelCodes.Channels)
         {
-            arguments.A = job.A8 + ((long)m0 * shape.ActivationStride) + (p * panelBytes) + ((long)k0 * Rows);
-            var two = p + 1 < panels;
-            for (var i = 0; i < filled; i += two ? TLoops.Channels.Two : TLoops.Channels.One)
+            // What the loops do at once is filled up by repeating the last channel; those totals are not stored.
+            var count = Math.Min(PanelCodes.Channels, channels - i0);
+            var filled = (count + atOnce - 1) / atOnce * atOnce;
+
+            // What is unpacked next of a channel: its next piece, or the first piece of the channel that takes its place in the next tile.
+            var next = k1 < shape.PaddedK ? job.Weights.Block(n + i0, 0) + (k1 * shape.Bits / 8) : job.Weights.Block(n + i0 + Channels, 0);
+            PanelCodes.Unpack<TLoops>(job.Weights, n + i0, count, filled, k0, k1, plane, loopsFetch ? null : next, buffers.Codes, buffers.Scales);
+            for (var p = 0; p < panels; p += 2)
             {
-                arguments.Codes = buffers.Codes + PanelCodes.ChannelAt(i, run);
-                arguments.Scales = buffers.Scales + (i * PanelCodes.MaxRuns);
-                arguments.Totals = totals + (((p * Channels) + i) * Rows);
-                arguments.Next = loopsFetch && p == 0 ? next + (i * (long)shape.RowBytes) : null;
-                if (loopsFetch && p > 0 && k1 == shape.PaddedK && (i == 0 || p == 2)) FetchY(job, m0 + (i == 0 ? p * Rows : 0), n, ref arguments);
-                if (two) TLoops.TwoPanels(&arguments, run);
-                else TLoops.OnePanel(&arguments, run);
+                arguments.A = job.A8 + ((long)m0 * shape.ActivationStride) + (p * panelBytes) + ((long)k0 * Rows);
+                var two = p + 1 < panels;
+                for (var i = 0; i < filled; i += two ? TLoops.Channels.Two : TLoops.Channels.One)
+                {
+                    arguments.Codes = buffers.Codes + PanelCodes.ChannelAt(i, run);
+                    arguments.Scales = buffers.Scales + (i * PanelCodes.MaxRuns);
+                    arguments.Totals = totals + (((p * Channels) + i0 + i) * Rows);
+                    if (loopsFetch) Fetch(job, m0, n, p, i0 + i, p == 0 ? next + (i * (long)shape.RowBytes) : null, k1 == shape.PaddedK, ref arguments);
+                    if (two) TLoops.TwoPanels(&arguments, run);
+                    else TLoops.OnePanel(&arguments, run);
+                }
             }
         }
 

@@ -16,14 +16,13 @@ internal static unsafe class VnniPanelCode
 {
     private const int Rows = ActivationOrder.PanelRows;
 
-    /// <summary>Four channels by two panels.</summary>
-    public static void* TwoPanels(int run, bool floatScales = false) => Emit(run, channels: 4, panels: 2, floatScales);
+    /// <summary>Channels at once: what 16 sums and 16 totals allow.</summary>
+    public static int Channels(int panels) => 8 / panels;
 
-    /// <summary>Eight channels by one panel.</summary>
-    public static void* OnePanel(int run, bool floatScales = false) => Emit(run, channels: 8, panels: 1, floatScales);
-
-    private static void* Emit(int run, int channels, int panels, bool floatScales)
+    /// <summary>The loop over a piece's runs for some channels and one or two panels: void (PanelArguments*).</summary>
+    public static void* Emit(int run, int panels, bool fetch, bool floatScales = false)
     {
+        var channels = Channels(panels);
         var c = new Assembler(64);
         var arguments = OperatingSystem.IsWindows() ? rcx : rdi;
         var (a, b, codes, scales, totals, runs) = (r8, r9, rdx, r10, r11, rax);
@@ -34,6 +33,15 @@ internal static unsafe class VnniPanelCode
         Load(scales, nameof(PanelArguments.Scales));
         Load(totals, nameof(PanelArguments.Totals));
         Load(runs, nameof(PanelArguments.Runs));
+        var (following, row, row3, last) = (rbx, rbp, rsi, arguments);
+        AssemblerRegister64[] saved = [following, row, row3];
+        if (fetch)
+        {
+            foreach (var register in saved) c.push(register);
+            Load(following, nameof(PanelArguments.Next));
+            Load(row, nameof(PanelArguments.RowBytes));
+            c.lea(row3, __[row + (row * 2)]);
+        }
 
         // p: zmm16..23, t: zmm24..31, operands: zmm0..3.
         AssemblerRegisterZMM[] p = [zmm16, zmm17, zmm18, zmm19, zmm20, zmm21, zmm22, zmm23];
@@ -43,8 +51,11 @@ internal static unsafe class VnniPanelCode
         var next = c.CreateLabel();
         c.Label(ref next);
         foreach (var product in p) c.vpxord(product, product, product);
+        if (fetch) c.lea(last, __[following + (row * 4)]);
         for (var k = 0; k < run; k += 4)
         {
+            // A line of each channel, spread over the run.
+            if (fetch && k % (run / channels) == 0) c.prefetcht0(Line(k / (run / channels)));
             c.vmovdqu32(zmm0, __zmmword_ptr[a + (k * Rows)]);
             if (panels == 2) c.vmovdqu32(zmm1, __zmmword_ptr[b + (k * Rows)]);
             for (var i = 0; i < channels; i++)
@@ -79,6 +90,7 @@ internal static unsafe class VnniPanelCode
         c.add(b, run * Rows);
         c.add(codes, run * PanelCodes.TileChannels);
         c.add(scales, sizeof(int));
+        if (fetch) c.add(following, run / 2);
         c.dec(runs);
         c.jne(next);
         for (var j = 0; j < t.Length; j++)
@@ -89,9 +101,26 @@ internal static unsafe class VnniPanelCode
             c.vmovdqu32(__zmmword_ptr[at], t[j]);
         }
 
+        if (fetch)
+        {
+            foreach (var register in Enumerable.Reverse(saved)) c.pop(register);
+        }
+
         c.vzeroupper();
         c.ret();
         return ExecutableCode.Place(c);
+
+        AssemblerMemoryOperand Line(int channel)
+        {
+            var first = channel < 4 ? following : last;
+            return (channel % 4) switch
+            {
+                0 => __[first],
+                1 => __[first + (row * 1)],
+                2 => __[first + (row * 2)],
+                _ => __[first + (row3 * 1)],
+            };
+        }
 
         void Load(AssemblerRegister64 register, string field) =>
             c.mov(register, __qword_ptr[arguments + (int)System.Runtime.InteropServices.Marshal.OffsetOf<PanelArguments>(field)]);
