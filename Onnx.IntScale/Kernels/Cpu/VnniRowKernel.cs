@@ -50,7 +50,6 @@ public static unsafe class VnniRowKernel
             HighStride = shape.BlockSumStride * sizeof(short),
             LowVectors = shape.BlockSumStride / Lanes,
             HighVectors = given ? shape.BlockSumStride / Lanes : 0,
-            LowShift = ZeroPointPlanes.LowShift(job.Weights),
             SumsStride = shape.BlockSumStride * sizeof(short),
             ScaleOfLane = scaleOfLane,
             Turns = FillScaleOfLane(shape, scaleOfLane),

@@ -29,7 +29,6 @@ internal unsafe struct RowArguments
     public long HighStride;
     public long LowVectors;
     public long HighVectors;
-    public long LowShift;
 
     /// <summary>Block sums of the first row.</summary>
     public short* Sums;
@@ -161,27 +160,31 @@ internal sealed unsafe class VnniRowCode
 
     private static AssemblerRegisterXMM[] Preserved => [xmm6, xmm7, xmm8, xmm9, xmm10, xmm11, xmm12, xmm13, xmm14, xmm15];
 
-    /// <summary>acc = -((Σ high · sums &lt;&lt; 8) + (Σ low · sums)) &lt;&lt; LowShift.</summary>
+    /// <summary>acc = -((Σ high · sums &lt;&lt; 8) + (Σ low · sums)), or without a high plane -(Σ low · sums &lt;&lt; (bits - 1)).</summary>
     private void OweZeroPoints()
     {
+        var (low, negative) = (_c.CreateLabel(), _c.CreateLabel());
         foreach (var acc in _acc) _c.vpxord(acc, acc, acc);
+        _c.cmp(__qword_ptr[_arguments + Offset(nameof(RowArguments.HighVectors))], 0);
+        _c.je(low);
         AddPlane(nameof(RowArguments.High), nameof(RowArguments.HighStride), nameof(RowArguments.HighVectors));
         foreach (var acc in _acc) _c.vpslld(acc, acc, ZeroPointPlanes.HighShift);
         AddPlane(nameof(RowArguments.Low), nameof(RowArguments.LowStride), nameof(RowArguments.LowVectors));
-        _c.vmovq(xmm1, __qword_ptr[_arguments + Offset(nameof(RowArguments.LowShift))]);
-        foreach (var acc in _acc) _c.vpslld(acc, acc, xmm1);
+        _c.jmp(negative);
+        _c.Label(ref low);
+        AddPlane(nameof(RowArguments.Low), nameof(RowArguments.LowStride), nameof(RowArguments.LowVectors));
+        foreach (var acc in _acc) _c.vpslld(acc, acc, (byte)(_bits - 1));
+        _c.Label(ref negative);
         _c.vpxord(_p, _p, _p);
         foreach (var acc in _acc) _c.vpsubd(acc, _p, acc);
     }
 
     private void AddPlane(string plane, string stride, string vectors)
     {
-        var (next, done) = (_c.CreateLabel(), _c.CreateLabel());
+        var next = _c.CreateLabel();
         LoadRows(nameof(RowArguments.Sums), nameof(RowArguments.SumsStride));
         LoadChannels(_s, _s1, _s3, plane, stride);
         Load(_turns, vectors);
-        _c.test(_turns, _turns);
-        _c.je(done);
         _c.Label(ref next);
         for (var channel = 0; channel < _channels; channel++)
         {
@@ -193,7 +196,6 @@ internal sealed unsafe class VnniRowCode
         _c.add(_s, Vector);
         _c.dec(_turns);
         _c.jne(next);
-        _c.Label(ref done);
     }
 
     private void Multiply()
