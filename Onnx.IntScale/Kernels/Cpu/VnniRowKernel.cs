@@ -16,8 +16,10 @@ public static unsafe class VnniRowKernel
     /// <summary>Bytes ahead of the codes in use that are fetched, at least: less comes too late for short rows.</summary>
     private const int FetchAhead = 8192;
 
+    private const int BlockSizes = 5;
+
     /// <summary>Emitted functions [bits, block size, rows, log2 channels], each when it is first needed: there are many, and a model needs few.</summary>
-    private static readonly nint[,,,] Functions = new nint[2, 5, VnniRowCode.MaxRows + 1, 3];
+    private static readonly nint[] Functions = new nint[2 * BlockSizes * (VnniRowCode.MaxRows + 1) * 3];
 
     /// <summary>Whether this processor has AVX512-VNNI and the system lets code be emitted.</summary>
     public static bool IsSupported { get; } = CpuFeatures.Avx512Vnni && Function(new(128, 1, 4, 128), 1, 1) != 0;
@@ -50,6 +52,7 @@ public static unsafe class VnniRowKernel
             HighStride = shape.BlockSumStride * sizeof(short),
             LowVectors = shape.BlockSumStride / Lanes,
             HighVectors = given ? shape.BlockSumStride / Lanes : 0,
+            LastLanes = (long)(uint.MaxValue >> ((Lanes - (shape.KBlocks % Lanes)) % Lanes)),
             SumsStride = shape.BlockSumStride * sizeof(short),
             ScaleOfLane = scaleOfLane,
             Turns = FillScaleOfLane(shape, scaleOfLane),
@@ -60,8 +63,7 @@ public static unsafe class VnniRowKernel
         // Rows that one function takes go through all channels in one call, which keeps what a call costs off short rows.
         var parts = (m1 - m0 + VnniRowCode.MaxRows - 1) / VnniRowCode.MaxRows;
         var most = (m1 - m0 + parts - 1) / parts;
-        var plain = n0;
-        while (plain < n1 && reader.IsPlain(plain)) plain++;
+        var plain = Math.Min(n1, PlainRows(shape));
         for (int n = n0, channels; n < n1; n += channels)
         {
             var atOnce = n + VnniRowCode.Channels(most) <= plain ? VnniRowCode.Channels(most) : 1;
@@ -69,7 +71,9 @@ public static unsafe class VnniRowKernel
             channels = (int)arguments.Groups * atOnce;
             var group = atOnce * (long)shape.RowBytes;
             arguments.Ahead = (FetchAhead + group - 1) / group * group;
-            reader.Row(n, out var b, out var scales);
+            var b = job.Weights.Block(n, 0);
+            var scales = job.Weights.ScalesOf(n);
+            if (n >= plain) reader.Row(n, out b, out scales);
             for (var i = 0; given && i < channels; i++) FillPlanes(job.Weights, n + i, low + (i * shape.BlockSumStride), high + (i * shape.BlockSumStride));
             for (int m = m0, rows; m < m1; m += rows)
             {
@@ -88,13 +92,23 @@ public static unsafe class VnniRowKernel
         }
     }
 
+    /// <summary>Rows of B that can be read in place: vectors of codes, and of several scales or a pair of them, may reach past the end of others.</summary>
+    private static int PlainRows(MatMulShape shape)
+    {
+        var codes = shape.RowBytes % 64 == 0 ? 0 : 64;
+        var scales = shape.BlockSize < 64 * 8 / shape.Bits ? Lanes : 1;
+        return shape.N - Math.Max((codes + shape.RowBytes - 1) / shape.RowBytes, (scales + shape.KBlocks - 1) / shape.KBlocks);
+    }
+
     /// <summary>Which block of a vector each int16 lane's code belongs to, where a vector holds several.</summary>
     /// <returns>Turns of the emitted loop.</returns>
     private static int FillScaleOfLane(MatMulShape shape, short* scaleOfLane)
     {
         var codes = 64 * 8 / shape.Bits;
-        for (var i = 0; i < Lanes; i++) scaleOfLane[i] = (short)(i / 2 * (codes / (Lanes / 2)) / shape.BlockSize);
-        return shape.BlockSize >= codes ? shape.KBlocks : (shape.RowBytes + 63) / 64;
+        if (shape.BlockSize >= codes) return shape.KBlocks;
+        var log2 = BitOperations.Log2((uint)(shape.BlockSize / (codes / (Lanes / 2))));
+        for (var i = 0; i < Lanes; i++) scaleOfLane[i] = (short)((i / 2) >> log2);
+        return (shape.RowBytes + 63) / 64;
     }
 
     private static void FillPlanes(in WeightView w, int n, short* low, short* high)
@@ -104,7 +118,8 @@ public static unsafe class VnniRowKernel
 
     private static nint Function(MatMulShape shape, int rows, int channels)
     {
-        ref var function = ref Functions[shape.Bits / 8, BitOperations.Log2((uint)shape.BlockSize) - 4, rows, BitOperations.Log2((uint)channels)];
+        var form = (shape.Bits / 8 * BlockSizes) + BitOperations.Log2((uint)shape.BlockSize) - 4;
+        ref var function = ref Functions[(((form * (VnniRowCode.MaxRows + 1)) + rows) * 3) + BitOperations.Log2((uint)channels)];
         return function != 0 ? function : EmitOnce(ref function, shape, rows, channels);
     }
 

@@ -30,6 +30,9 @@ internal unsafe struct RowArguments
     public long LowVectors;
     public long HighVectors;
 
+    /// <summary>Elements of a plane's last vector that exist: what lies behind may be nobody's memory.</summary>
+    public long LastLanes;
+
     /// <summary>Block sums of the first row.</summary>
     public short* Sums;
     public long SumsStride;
@@ -181,14 +184,21 @@ internal sealed unsafe class VnniRowCode
 
     private void AddPlane(string plane, string stride, string vectors)
     {
+        var (all, lanes) = (_b1, _b3);
         var next = _c.CreateLabel();
         LoadRows(nameof(RowArguments.Sums), nameof(RowArguments.SumsStride));
         LoadChannels(_s, _s1, _s3, plane, stride);
         Load(_turns, vectors);
+        Load(_b, nameof(RowArguments.LastLanes));
+        _c.mov(all, -1);
         _c.Label(ref next);
+        _c.cmp(_turns, 1);
+        _c.mov(lanes, all);
+        _c.cmove(lanes, _b);
+        _c.kmovd(k2, r10d);
         for (var channel = 0; channel < _channels; channel++)
         {
-            _c.vmovdqu32(_scales[channel], __zmmword_ptr[At(_s, _s1, _s3, channel)]);
+            _c.vmovdqu16(_scales[channel].k2.z, __zmmword_ptr[At(_s, _s1, _s3, channel)]);
             for (var row = 0; row < _rows; row++) _c.vpdpwssd(Acc(row, channel), _scales[channel], __zmmword_ptr[Row(row)]);
         }
 
