@@ -5,12 +5,12 @@ namespace Onnx.IntScale.Tests;
 public sealed class TwinBenchTests
 {
     [Theory]
-    [InlineData(16)]
-    [InlineData(32)]
-    [InlineData(128)]
-    public void Run_OddShape_TwinComputesTheSame(int blockSize)
+    [InlineData(70, 16)]
+    [InlineData(33, 32)]
+    [InlineData(70, 128)]
+    public void Run_OddShape_TwinComputesTheSame(int n, int blockSize)
     {
-        var shape = new MatMulShape(300, 70, 4, blockSize);
+        var shape = new MatMulShape(300, n, 4, blockSize);
         if (!VnniPanelKernel.IsSupported)
         {
             Assert.Contains("AVX512-VNNI", Assert.Throws<BenchException>(() => TwinBench.Run(shape, 20, 0.001)).Message, StringComparison.Ordinal);
@@ -18,7 +18,6 @@ public sealed class TwinBenchTests
         }
 
         // Throws where the two disagree.
-        var row = TwinBench.Run(shape, 20, 0.001);
-        Assert.True(row is { IntegerUs: > 0, FloatUs: > 0, Ratio: > 0 });
+        Assert.Equal(20, TwinBench.Run(shape, 20, 0.001).M);
     }
 }

@@ -1,4 +1,3 @@
-using System.Runtime.InteropServices;
 using FsCheck;
 using FsCheck.Fluent;
 
@@ -42,7 +41,7 @@ public sealed record KernelCase(int M, int K, int N, int Bits, int BlockSize, bo
 /// <summary>A case's arrays in native memory, and a job over them.</summary>
 public sealed unsafe class KernelMemory : IDisposable
 {
-    private readonly List<nint> _blocks = [];
+    private readonly List<GuardedBlock> _blocks = [];
     private readonly byte* _scratch;
     private readonly int _scratchBytes;
 
@@ -99,7 +98,7 @@ public sealed unsafe class KernelMemory : IDisposable
         return new Span<byte>(Job.Y, YBytes).ToArray();
     }
 
-    public void Dispose() => _blocks.ForEach(p => NativeMemory.AlignedFree((void*)p));
+    public void Dispose() => _blocks.ForEach(b => b.Dispose());
 
     private void FillRow(Random random, int m)
     {
@@ -123,8 +122,8 @@ public sealed unsafe class KernelMemory : IDisposable
 
     private byte* Bytes(int count)
     {
-        var p = (byte*)NativeMemory.AlignedAlloc((nuint)count + 1, 64);
-        _blocks.Add((nint)p);
-        return p;
+        var block = new GuardedBlock(count);
+        _blocks.Add(block);
+        return block.Start;
     }
 }

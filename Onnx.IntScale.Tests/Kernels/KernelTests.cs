@@ -35,19 +35,42 @@ public sealed unsafe class KernelTests
 
     [Theory]
     [MemberData(nameof(Kernels))]
+    public void Accumulate_SeveralPiecesOfKAndTallTiles_EqualsScalar(string name)
+    {
+        // K beyond a piece (1024) and beyond what zero points take at a time (512 blocks); tiles of 64 rows, and of 256 where N is large.
+        var kernel = CpuKernels.Choose(name);
+        foreach (var (m, k, n, bits, blockSize, zeroPoints) in new[]
+        {
+            (3, 1025, 67, 4, 128, false), (33, 2100, 67, 4, 32, true), (130, 4096, 5, 4, 128, false), (70, 2100, 5, 4, 256, true),
+            (33, 8200, 5, 4, 16, true), (5, 8200, 67, 4, 16, false), (33, 2100, 67, 8, 64, true), (130, 1100, 5, 8, 128, false),
+            (9, 4096, 67, 8, 256, true), (2, 8300, 9, 8, 16, true), (300, 48, 4100, 4, 16, true), (270, 40, 4100, 8, 32, false),
+        })
+        {
+            var c = new KernelCase(m, k, n, bits, blockSize, zeroPoints, false, ElementType.Float, Flavor.Plain, (m * k) + n);
+            using var memory = new KernelMemory(c);
+            AssertSame(c, memory.Run(CpuKernels.Scalar, scalarQuantizer: true), memory.Run(kernel));
+        }
+    }
+
+    [Theory]
+    [MemberData(nameof(Kernels))]
     public void Accumulate_EveryProductTheLargest_EqualsScalar(string name)
     {
         // Kernels that keep sums of products in int16 count on this being the worst; random codes and signs come nowhere near it.
         var kernel = CpuKernels.Choose(name);
-        foreach (var (bits, blockSize, sign) in from bits in new[] { 4, 8 } from blockSize in new[] { 16, 32, 64, 128, 256 } from sign in new[] { 1, -1 } select (bits, blockSize, sign))
+        foreach (var (bits, blockSize, scale) in from bits in new[] { 4, 8 } from blockSize in new[] { 16, 32, 64, 128, 256 } from scale in new[] { short.MinValue, short.MaxValue } select (bits, blockSize, scale))
         {
-            var c = new KernelCase(21, 512, 5, bits, blockSize, false, false, ElementType.Float, Flavor.Plain, blockSize);
-            using var memory = new KernelMemory(c);
-            var weights = memory.Job.Weights;
-            new Span<byte>(weights.B, c.N * weights.Shape.RowBytes).Fill(byte.MaxValue);
-            new Span<short>(weights.Scales, c.N * weights.Shape.KBlocks).Fill((short)(sign * short.MaxValue));
-            for (var i = 0; i < c.M * c.K; i++) ((float*)memory.Job.A)[i] = i / c.K % 2 == 0 ? 1 : -1;
-            AssertSame(c, memory.Run(CpuKernels.Scalar, scalarQuantizer: true), memory.Run(kernel));
+            foreach (var (m, code, zeroPoint) in new (int M, byte Code, byte? ZeroPoint)[] { (1, 255, null), (3, 255, 0), (4, 0, 255), (8, 255, null), (21, 0, 255), (21, 255, 0) })
+            {
+                var c = new KernelCase(m, 512, 70, bits, blockSize, zeroPoint != null, false, ElementType.Float, Flavor.Plain, blockSize);
+                using var memory = new KernelMemory(c);
+                var weights = memory.Job.Weights;
+                new Span<byte>(weights.B, c.N * weights.Shape.RowBytes).Fill(code);
+                new Span<short>(weights.Scales, c.N * weights.Shape.KBlocks).Fill(scale);
+                if (zeroPoint is { } z) new Span<byte>(weights.ZeroPoints, c.N * weights.Shape.ZeroPointRowBytes).Fill(z);
+                for (var i = 0; i < c.M * c.K; i++) ((float*)memory.Job.A)[i] = i / c.K % 2 == 0 ? 1 : -1;
+                AssertSame(c, memory.Run(CpuKernels.Scalar, scalarQuantizer: true), memory.Run(kernel));
+            }
         }
     }
 

@@ -28,7 +28,7 @@ public static unsafe class ActivationQuantizer
     /// which fill a panel up, become zeros. Vectorized; equal to <see cref="QuantizeRowScalar"/>.
     /// </summary>
     [SkipLocalsInit]
-    public static void Quantize(in MatMulJob job, int m0, int m1)
+    internal static void Quantize(in MatMulJob job, int m0, int m1)
     {
         var shape = job.Weights.Shape;
         var inverses = stackalloc float[ActivationOrder.PanelRows];

@@ -17,8 +17,6 @@ internal readonly unsafe struct FloatTwin : IPanelLoops
 
     public static bool SignedCodes => false;
 
-    public static bool FetchesNext => true;
-
     public static int Scale(short scale) => BitConverter.SingleToInt32Bits(scale);
 
     public static void TwoPanels(PanelArguments* arguments, int run) => Loops[BitOperations.Log2((uint)run)].TwoPanels(arguments);

@@ -32,13 +32,11 @@ public static unsafe class AmxPanelKernel
         return (nint)configuration;
     }
 
-    internal readonly struct Loops : IPanelLoops
+    private readonly struct Loops : IPanelLoops
     {
         public static (int Two, int One) Channels => (AmxPanelCode.Channels, AmxPanelCode.Channels);
 
         public static bool SignedCodes => true;
-
-        public static bool FetchesNext => true;
 
         public static int Scale(short scale) => scale;
 

@@ -27,8 +27,6 @@ public static unsafe class Avx512PanelKernel
 
         public static bool SignedCodes => false;
 
-        public static bool FetchesNext => true;
-
         /// <summary>Twice, for a vector of int16.</summary>
         public static int Scale(short scale) => (ushort)scale * 0x10001;
 

@@ -28,8 +28,6 @@ public static unsafe class AvxVnniPanelKernel
 
         public static bool SignedCodes => false;
 
-        public static bool FetchesNext => true;
-
         public static int Scale(short scale) => scale;
 
         /// <summary>One after the other: 16 registers hold no more sums than one panel's.</summary>

@@ -22,10 +22,10 @@ internal unsafe struct PanelArguments
     /// <summary>AMX: where tiles are stored on their way to vector registers.</summary>
     public int* Tiles;
 
-    /// <summary>AMX: stored codes that the next piece will unpack, from the first channel on, to be fetched meanwhile.</summary>
+    /// <summary>What to fetch meanwhile, a cache line a channel and run, or null: stored codes that are unpacked next, or rows of Y.</summary>
     public byte* Next;
 
-    /// <summary>From one channel's stored codes to the next channel's.</summary>
+    /// <summary>From one line to fetch to the next channel's: bytes of a row of B or Y.</summary>
     public long RowBytes;
 }
 
@@ -41,9 +41,6 @@ internal unsafe interface IPanelLoops
     /// <summary>Whether the loops multiply signed codes, from which zero points have been taken.</summary>
     static abstract bool SignedCodes { get; }
 
-    /// <summary>Whether the loops fetch the next piece's codes while they compute; unpacking does it otherwise.</summary>
-    static abstract bool FetchesNext { get; }
-
     /// <summary>Called before and after a piece's loops, which all have this run length.</summary>
     static virtual void Enter(int run)
     {
@@ -54,7 +51,7 @@ internal unsafe interface IPanelLoops
     {
     }
 
-    /// <summary>Some channels by two panels: totals[panel, c] += Σ over the piece. The first call for some channels fetches.</summary>
+    /// <summary>Some channels by two panels: totals[panel, c] += Σ over the piece.</summary>
     static abstract void TwoPanels(PanelArguments* arguments, int run);
 
     /// <summary>Some channels by one panel.</summary>

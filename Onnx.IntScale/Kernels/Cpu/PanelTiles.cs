@@ -14,7 +14,7 @@ internal static unsafe class PanelTiles
     /// <summary>Channels of a tile.</summary>
     public const int Channels = 64;
 
-    /// <summary>Run length for which loops may fetch the next piece's 4-bit codes: a cache line a run and channel.</summary>
+    /// <summary>Run length for which loops, not the unpacking, fetch the next piece's 4-bit codes: a cache line a run and channel.</summary>
     public const int FetchRun = 128;
 
     public const int Rows = ActivationOrder.PanelRows;
@@ -97,7 +97,7 @@ internal static unsafe class PanelTiles
         var run = PanelCodes.RunLength(shape);
         var length = (k1 - k0 + ActivationOrder.Chunk - 1) & -ActivationOrder.Chunk;
         var panelBytes = (long)Rows * shape.ActivationStride;
-        var loopsFetch = TLoops.FetchesNext && shape.Bits == 4 && run == FetchRun;
+        var loopsFetch = shape.Bits == 4 && run == FetchRun;
         var atOnce = Math.Max(TLoops.Channels.Two, TLoops.Channels.One);
         var arguments = new PanelArguments { PanelBytes = panelBytes, Runs = length / run };
         TLoops.Enter(run);

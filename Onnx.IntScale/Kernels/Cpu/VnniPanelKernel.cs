@@ -24,8 +24,6 @@ public static unsafe class VnniPanelKernel
 
         public static bool SignedCodes => false;
 
-        public static bool FetchesNext => true;
-
         public static int Scale(short scale) => scale;
 
         public static void TwoPanels(PanelArguments* arguments, int run) => Emitted[BitOperations.Log2((uint)run)].TwoPanels(arguments);

@@ -16,6 +16,7 @@ internal static unsafe partial class ExecutableCode
     private const uint CommitReserve = 0x3000;
     private const uint PageReadWrite = 4;
     private const uint PageExecuteRead = 0x20;
+    private const uint Release = 0x8000;
 
     /// <summary>Places code in executable memory.</summary>
     /// <returns>Its address, or null where the system forbids executable memory.</returns>
@@ -51,7 +52,9 @@ internal static unsafe partial class ExecutableCode
         if (pages == null) return null;
         bytes.CopyTo(new Span<byte>(pages, bytes.Length));
         uint old;
-        return VirtualProtect(pages, size, PageExecuteRead, &old) != 0 ? pages : null;
+        if (VirtualProtect(pages, size, PageExecuteRead, &old) != 0) return pages;
+        _ = VirtualFree(pages, 0, Release);
+        return null;
     }
 
     [LibraryImport("libc", EntryPoint = "mmap")]
@@ -68,4 +71,7 @@ internal static unsafe partial class ExecutableCode
 
     [LibraryImport("kernel32")]
     private static partial int VirtualProtect(void* address, nuint size, uint protection, uint* old);
+
+    [LibraryImport("kernel32")]
+    private static partial int VirtualFree(void* address, nuint size, uint type);
 }

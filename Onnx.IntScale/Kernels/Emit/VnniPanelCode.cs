@@ -10,7 +10,7 @@ namespace Onnx.IntScale;
 /// t[n] += vpmulld(p[n], broadcast scales[n,g])
 /// </code>
 /// With float scales, for a benchmark: t[n] += vcvtdq2ps(p[n]) * scale, in float32.
-/// Only registers that no calling convention preserves are used: zmm0 to zmm5, zmm16 to zmm31 and the argument registers.
+/// Of the vector registers only those are used that no calling convention preserves: zmm0 to zmm5, zmm16 to zmm31.
 /// </summary>
 internal static unsafe class VnniPanelCode
 {
