@@ -28,6 +28,7 @@ public static unsafe class ActivationQuantizer
     /// which fill a panel up, become zeros. Vectorized; equal to <see cref="QuantizeRowScalar"/>.
     /// </summary>
     [SkipLocalsInit]
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     internal static void Quantize(in MatMulJob job, int m0, int m1)
     {
         var shape = job.Weights.Shape;
@@ -66,6 +67,7 @@ public static unsafe class ActivationQuantizer
     /// Sixteen rows of a chunk, then the next chunk: every cache line of a panel holds a part of each row, so rows are put together first.
     /// </summary>
     [SkipLocalsInit]
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void QuantizePanel(in MatMulJob job, int m0, float* inverses)
     {
         const int Rows = ActivationOrder.PanelRows;
@@ -98,6 +100,7 @@ public static unsafe class ActivationQuantizer
     private static int Unit(MatMulShape shape) => Math.Max(ActivationOrder.Chunk, shape.BlockSize);
 
     /// <summary>Codes of k = first..first + unit in their order, and the sums of their blocks.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void QuantizeUnit(in MatMulJob job, int m, int first, int unit, float inverse, in Row row, float* values, sbyte* codes)
     {
         var shape = job.Weights.Shape;
@@ -179,6 +182,7 @@ public static unsafe class ActivationQuantizer
         };
     }
 
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static int MaxMagnitude(int* bits, int count)
     {
         var i = 0;
@@ -197,6 +201,7 @@ public static unsafe class ActivationQuantizer
         return result;
     }
 
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static short MaxMagnitude(short* bits, int count)
     {
         var i = 0;
@@ -210,6 +215,7 @@ public static unsafe class ActivationQuantizer
     }
 
     /// <summary>Block g of row m as floats: where they lie, or converted and zero-padded in the buffer.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static float* LoadBlock(in MatMulJob job, int m, int g, float* buffer)
     {
         var shape = job.Weights.Shape;
@@ -230,6 +236,7 @@ public static unsafe class ActivationQuantizer
     }
 
     /// <summary>Codes of one block (a multiple of 16) in the order of k; returns their sum.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static int QuantizeBlock(float* block, int size, float inverse, sbyte* codes)
     {
         var factor = Vector256.Create(inverse);
@@ -266,6 +273,7 @@ public static unsafe class ActivationQuantizer
         ((Vector256.Load(values) * factor) + Vector256.Create(Magic)).AsInt32() - Vector256.Create(BitConverter.SingleToInt32Bits(Magic));
 
     /// <summary>A chunk in the order of k → the even k of each unit, then its odd k.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Deinterleave(sbyte* codes, sbyte* target, int unit)
     {
         var low = Vector128.Create((ushort)0xFF);

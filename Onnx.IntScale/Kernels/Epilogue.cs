@@ -15,6 +15,7 @@ public static unsafe class Epilogue
 
     /// <summary>Stores Y[m, n0..n1] from acc [n1 - n0]; at most <see cref="MaxChannels"/> channels.</summary>
     [SkipLocalsInit]
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void StoreRow(in MatMulJob job, int m, int n0, int n1, int* acc)
     {
         var count = n1 - n0;
@@ -32,6 +33,7 @@ public static unsafe class Epilogue
         else if (job.Type == ElementType.BFloat16) Elements.ToBFloat16(result, new Span<ushort>((ushort*)job.Y + first, count));
     }
 
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Scale(int* acc, float* channelScales, float aScale, float* y, int count)
     {
         var i = 0;

@@ -8,6 +8,7 @@ namespace Onnx.IntScale;
 internal static unsafe class IntMatrix
 {
     /// <summary>target[c, r] = source[r, c], eight by eight where AVX2 is there; strides in elements.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void Transpose(int* source, int sourceStride, int rows, int columns, int* target, int targetStride)
     {
         var r = 0;

@@ -31,6 +31,7 @@ public static unsafe class IntScaleMatMul
 
     /// <summary>Computes the tile of Y that belongs to a task (0..<see cref="TileTasks"/>).</summary>
     [SkipLocalsInit]
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void ComputeTiles(in MatMulJob job, int task)
     {
         var panels = PanelsN(job);

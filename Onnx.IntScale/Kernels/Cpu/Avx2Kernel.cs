@@ -21,6 +21,7 @@ public static unsafe class Avx2Kernel
     {
         public static BlockScales Scales(MatMulShape shape) => new(shape, BlockScales.BothHalves);
 
+        [MethodImpl(MethodImplOptions.AggressiveOptimization)]
         public static void OneRow(in MatMulJob job, int m, byte* b, short* s, in BlockScales scales, int* parts)
         {
             var a = job.A8 + ((long)m * job.Weights.Shape.ActivationStride);
@@ -38,6 +39,7 @@ public static unsafe class Avx2Kernel
             acc.Store(parts);
         }
 
+        [MethodImpl(MethodImplOptions.AggressiveOptimization)]
         public static void FourRows(in MatMulJob job, int m, byte* b, short* s, in BlockScales scales, int* parts)
         {
             var shape = job.Weights.Shape;
@@ -67,6 +69,7 @@ public static unsafe class Avx2Kernel
         }
 
         /// <summary>8-bit codes as two planes of nibbles: q = 16·high + low.</summary>
+        [MethodImpl(MethodImplOptions.AggressiveOptimization)]
         public static void OneRowOfBytes(in MatMulJob job, int m, byte* b, short* s, in BlockScales scales, int* parts)
         {
             var a = job.A8 + ((long)m * job.Weights.Shape.ActivationStride);

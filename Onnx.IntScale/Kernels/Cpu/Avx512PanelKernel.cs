@@ -44,7 +44,7 @@ public static unsafe class Avx512PanelKernel
             else TwoPanels<PanelTile16>(arguments, run);
         }
 
-        [MethodImpl(MethodImplOptions.NoInlining)]
+        [MethodImpl(MethodImplOptions.NoInlining | MethodImplOptions.AggressiveOptimization)]
         private static void OnePanel<TTile>(PanelArguments* arguments, int run)
             where TTile : struct, IPanelTile
         {
@@ -111,7 +111,7 @@ public static unsafe class Avx512PanelKernel
         }
 
         /// <summary>Each broadcast serves 32 rows.</summary>
-        [MethodImpl(MethodImplOptions.NoInlining)]
+        [MethodImpl(MethodImplOptions.NoInlining | MethodImplOptions.AggressiveOptimization)]
         private static void TwoPanels<TTile>(PanelArguments* arguments, int run)
             where TTile : struct, IPanelTile
         {

@@ -115,6 +115,7 @@ public static unsafe class Avx512RowKernel
             Avx512BW.PermuteVar32x16(Vector128.Load(scales + (v << _log2BlocksPerVector)).ToVector256Unsafe().ToVector512Unsafe(), _blockOfLane);
     }
 
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void OneRow<TScales>(in MatMulJob job, int m, byte* b, short* s, TScales scales, int* parts)
         where TScales : struct, IScales
     {
@@ -132,6 +133,7 @@ public static unsafe class Avx512RowKernel
         acc.Store(parts);
     }
 
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void OneRowOfBytes<TScales>(in MatMulJob job, int m, byte* b, short* s, TScales scales, int* parts)
         where TScales : struct, IScales
     {
@@ -153,6 +155,7 @@ public static unsafe class Avx512RowKernel
     }
 
     /// <summary>4 bits, one row, channels n..n+4, none of which may need <see cref="RowReader"/>'s copy.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void FourChannels<TScales>(in MatMulJob job, int m, int n, TScales scales, int* parts)
         where TScales : struct, IScales
     {
@@ -189,6 +192,7 @@ public static unsafe class Avx512RowKernel
     }
 
     /// <summary>4 bits, rows m..m+4, so that codes are unpacked once for the four.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void FourRows<TScales>(in MatMulJob job, int m, byte* b, short* s, TScales scales, int* parts)
         where TScales : struct, IScales
     {
@@ -219,6 +223,7 @@ public static unsafe class Avx512RowKernel
     }
 
     /// <summary>4 bits, rows m..m+8: all that 32 registers hold.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void EightRows<TScales>(in MatMulJob job, int m, byte* b, short* s, TScales scales, int* parts)
         where TScales : struct, IScales
     {
@@ -257,6 +262,7 @@ public static unsafe class Avx512RowKernel
     }
 
     /// <summary>parts[i] -= Σ_g scales[g] · zp[g] · blocksum[m + i, g], spread over lanes, for so many rows; scales past the last block meet zeros.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void TakeOffZeroPoints(in MatMulJob job, int m, int n, int rows, short* s, short* low, short* high, int* parts)
     {
         var shape = job.Weights.Shape;
@@ -281,6 +287,7 @@ public static unsafe class Avx512RowKernel
     /// The same for one row, channels n..n+4 of 4 bits and no given zero points, from the stored scales: short rows are many, so this counts.
     /// Scales past the last block meet zeros.
     /// </summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void TakeOffDefaultZeroPoints(in MatMulJob job, int m, int n, int* parts)
     {
         var blocks = job.Weights.Shape.KBlocks;

@@ -48,6 +48,7 @@ public static unsafe class AvxVnniKernel
     {
         public static BlockScales Scales(MatMulShape shape) => new(shape, shape.Bits == 4 ? BlockScales.LowHalf : BlockScales.HighHalf);
 
+        [MethodImpl(MethodImplOptions.AggressiveOptimization)]
         public static void OneRow(in MatMulJob job, int m, byte* b, short* s, in BlockScales scales, int* parts)
         {
             var a = job.A8 + ((long)m * job.Weights.Shape.ActivationStride);
@@ -68,6 +69,7 @@ public static unsafe class AvxVnniKernel
             acc.Store(parts);
         }
 
+        [MethodImpl(MethodImplOptions.AggressiveOptimization)]
         public static void FourRows(in MatMulJob job, int m, byte* b, short* s, in BlockScales scales, int* parts)
         {
             var shape = job.Weights.Shape;
@@ -100,6 +102,7 @@ public static unsafe class AvxVnniKernel
         }
 
         /// <summary>Four products of 8-bit codes do not fit int16: the sum is multiplied as int32 by the scale, moved down with its sign.</summary>
+        [MethodImpl(MethodImplOptions.AggressiveOptimization)]
         public static void OneRowOfBytes(in MatMulJob job, int m, byte* b, short* s, in BlockScales scales, int* parts)
         {
             var a = job.A8 + ((long)m * job.Weights.Shape.ActivationStride);

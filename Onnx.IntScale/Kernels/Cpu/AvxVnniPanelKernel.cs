@@ -57,7 +57,7 @@ public static unsafe class AvxVnniPanelKernel
             SixChannels<TTile>(arguments, 10, run);
         }
 
-        [MethodImpl(MethodImplOptions.NoInlining)]
+        [MethodImpl(MethodImplOptions.NoInlining | MethodImplOptions.AggressiveOptimization)]
         private static void FiveChannels<TTile>(PanelArguments* arguments, int channel, int run)
             where TTile : struct, IPanelTile
         {
@@ -112,7 +112,7 @@ public static unsafe class AvxVnniPanelKernel
             }
         }
 
-        [MethodImpl(MethodImplOptions.NoInlining)]
+        [MethodImpl(MethodImplOptions.NoInlining | MethodImplOptions.AggressiveOptimization)]
         private static void SixChannels<TTile>(PanelArguments* arguments, int channel, int run)
             where TTile : struct, IPanelTile
         {

@@ -53,6 +53,7 @@ internal static unsafe class PanelCodes
     /// <param name="next">Stored codes of the first channel to fetch meanwhile, or null.</param>
     /// <param name="codes">The codes' place.</param>
     /// <param name="scales">The scales' place.</param>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void Unpack<TLoops>(in WeightView w, int n, int channels, int filled, int k0, int k1, CodePlane plane, byte* next, byte* codes, int* scales)
         where TLoops : struct, IPanelLoops
     {
@@ -88,6 +89,7 @@ internal static unsafe class PanelCodes
     }
 
     /// <summary>The case that matters most: 4 bits, blocks of 128 or 256, one offset for all codes; a line of stored codes is a run.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void UnpackChunks<TLoops>(in WeightView w, int n, int channels, int filled, int k0, int k1, CodePlane plane, byte* next, byte* codes, int* scales)
         where TLoops : struct, IPanelLoops
     {
@@ -139,6 +141,7 @@ internal static unsafe class PanelCodes
     }
 
     /// <summary>64 bytes hold a chunk, which is a run: a tile row of even k and one of odd k.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void UnpackNibbles(byte* row, int bytes, byte* offsets, byte* next, byte* codes)
     {
         var nibble = Vector512.Create((byte)0xF);
@@ -153,6 +156,7 @@ internal static unsafe class PanelCodes
     }
 
     /// <summary>The same for blocks of 16, 32 and 64: half a tile row of a block's even k, half a row of its odd k.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void UnpackSmallBlocks(byte* row, int bytes, int blockSize, byte* offsets, byte* next, byte* codes)
     {
         var nibble = Vector512.Create((byte)0xF);
@@ -173,6 +177,7 @@ internal static unsafe class PanelCodes
     }
 
     /// <summary>8-bit codes, in the order of k: half of their bits, or q - 128, which is the top bit flipped.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void UnpackBytes(byte* row, int bytes, CodePlane plane, int run, byte* next, byte* codes)
     {
         var (shift, kept, flipped) = plane switch

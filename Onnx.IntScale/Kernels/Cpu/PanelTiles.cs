@@ -25,6 +25,7 @@ internal static unsafe class PanelTiles
 
     /// <inheritdoc cref="AccumulateTile"/>
     [SkipLocalsInit]
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void Accumulate<TLoops>(in MatMulJob job, int m0, int m1, int n0, int n1, int* acc)
         where TLoops : struct, IPanelLoops
     {
@@ -53,6 +54,7 @@ internal static unsafe class PanelTiles
 
     /// <summary>Stores Y[m0..m1, n0..n1] from a tile's totals.</summary>
     [SkipLocalsInit]
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void Store(in MatMulJob job, int m0, int m1, int n0, int n1, int* totals)
     {
         var rows = stackalloc int[8 * Channels];
@@ -89,6 +91,7 @@ internal static unsafe class PanelTiles
     /// <summary>The next cache line: vectors that cross two are loaded and stored at half speed.</summary>
     private static byte* Align(byte* p) => (byte*)(((long)p + Line - 1) & -Line);
 
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void MultiplyPiece<TLoops>(in MatMulJob job, int m0, int panels, int n, int channels, int k0, CodePlane plane, Buffers buffers, int* totals)
         where TLoops : struct, IPanelLoops
     {

@@ -14,6 +14,7 @@ internal static unsafe class PanelZeroPoints
 
     /// <summary>totals[p, i, r] = -Σ_g scales[n + i, g] · zp[n + i, g] · blocksum[m0 + 16 p + r, g].</summary>
     [SkipLocalsInit]
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void Owe(in MatMulJob job, int m0, int panels, int n, int channels, int* totals)
     {
         var shape = job.Weights.Shape;
@@ -41,6 +42,7 @@ internal static unsafe class PanelZeroPoints
     }
 
     /// <summary>One plane of four channels; added to what is owed already, or the first.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Owe(short* planes, short* sums, int blocks, int shift, bool add, int* totals)
     {
         const int Step = ZeroPointPlanes.Step;

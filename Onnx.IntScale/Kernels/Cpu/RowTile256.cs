@@ -35,6 +35,7 @@ internal static unsafe class RowTile256
 
     /// <inheritdoc cref="AccumulateTile"/>
     [SkipLocalsInit]
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void Accumulate<TLoops>(in MatMulJob job, int m0, int m1, int n0, int n1, int* acc)
         where TLoops : struct, IRowLoops
     {
@@ -83,6 +84,7 @@ internal static unsafe class RowTile256
     /// parts[i] -= Σ_g scales[g] · zp[g] · blocksum[m + i, g], spread over lanes: <see cref="ZeroPointPlanes"/>, where the only plane may
     /// be the stored scales themselves. Scales past the last block meet zeros.
     /// </summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void TakeOffZeroPoints(in MatMulJob job, int m, int n, int rows, short* s, short* low, short* high, int* parts)
     {
         var shape = job.Weights.Shape;

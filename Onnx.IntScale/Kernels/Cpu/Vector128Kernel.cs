@@ -68,6 +68,7 @@ public static unsafe class Vector128Kernel
         return total + Widen(sums);
     }
 
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static Vector128<int> Bytes(byte* block, sbyte* a, int size)
     {
         var total = Vector128<int>.Zero;

@@ -27,6 +27,7 @@ public static unsafe class VnniRowKernel
 
     /// <inheritdoc cref="AccumulateTile"/>
     [SkipLocalsInit]
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void Accumulate(in MatMulJob job, int m0, int m1, int n0, int n1, int* acc)
     {
         var shape = job.Weights.Shape;
