@@ -78,6 +78,8 @@ public static unsafe class ActivationQuantizer
         var values = stackalloc float[MaxBlock];
         var chunks = stackalloc sbyte[2 * Rows * ActivationOrder.Chunk];
         var panel = Row.Of(job, m0).Codes;
+        var laneSums = PanelLaneSums.Suit(job.Weights);
+        var sums = job.LaneSums + (m0 / Rows * (long)PanelLaneSums.Stride(shape));
         for (var first = 0; first < shape.ActivationStride; first += unit)
         {
             for (var r = 0; r < Rows; r++)
@@ -92,7 +94,10 @@ public static unsafe class ActivationQuantizer
             }
 
             for (var c = 0; c < unit && first + c < shape.ActivationStride; c += ActivationOrder.Chunk)
+            {
                 IntMatrix.Transpose((int*)(chunks + (c * Rows)), Ints, Rows, Ints, (int*)(panel + ((first + c) * Rows)), Rows);
+                if (laneSums) PanelLaneSums.Fill(panel, first + c, ActivationOrder.Chunk, sums);
+            }
         }
     }
 
@@ -134,6 +139,9 @@ public static unsafe class ActivationQuantizer
 
             *row.Code(k, shape) = (sbyte)code;
         }
+
+        if (m < job.Plan.PanelRows && PanelLaneSums.Suit(job.Weights))
+            PanelLaneSums.FillScalar(row.Codes, m % ActivationOrder.PanelRows, shape, job.LaneSums + (m / ActivationOrder.PanelRows * (long)PanelLaneSums.Stride(shape)));
     }
 
     /// <summary>Where a row's codes and sums lie, by itself or in a panel.</summary>

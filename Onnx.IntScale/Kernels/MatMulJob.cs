@@ -74,6 +74,9 @@ public unsafe struct MatMulJob
     /// </summary>
     public short* BlockSums;
 
+    /// <summary>Scratch: <see cref="PanelLaneSums"/> of the panels, where they suit the weights.</summary>
+    internal short* LaneSums;
+
     /// <summary>Scratch: a_scale of each row [rows].</summary>
     public float* AScales;
 
@@ -81,7 +84,7 @@ public unsafe struct MatMulJob
     /// <param name="shape">The weights' shape.</param>
     /// <param name="rows">M, and where rows lie in panels all rows of the last panel: <see cref="KernelPlan.ScratchRows"/>.</param>
     public static long ScratchBytes(MatMulShape shape, int rows) =>
-        Align((long)rows * shape.ActivationStride) + Align((long)rows * shape.BlockSumStride * sizeof(short)) + Align((long)rows * sizeof(float)) + Alignment;
+        Align((long)rows * shape.ActivationStride) + Align((long)rows * shape.BlockSumStride * sizeof(short)) + LaneSumBytes(shape, rows) + Align((long)rows * sizeof(float)) + Alignment;
 
     /// <summary>Lays the three scratch arrays out, 64-byte aligned, in memory of at least <see cref="ScratchBytes"/> bytes.</summary>
     public void UseScratch(byte* scratch)
@@ -89,8 +92,11 @@ public unsafe struct MatMulJob
         var rows = Plan.ScratchRows(M);
         A8 = (sbyte*)Align((long)scratch);
         BlockSums = (short*)(A8 + Align((long)rows * Weights.Shape.ActivationStride));
-        AScales = (float*)((byte*)BlockSums + Align((long)rows * Weights.Shape.BlockSumStride * sizeof(short)));
+        LaneSums = (short*)((byte*)BlockSums + Align((long)rows * Weights.Shape.BlockSumStride * sizeof(short)));
+        AScales = (float*)((byte*)LaneSums + LaneSumBytes(Weights.Shape, rows));
     }
+
+    private static long LaneSumBytes(MatMulShape shape, int rows) => Align((long)rows / ActivationOrder.PanelRows * PanelLaneSums.Stride(shape) * sizeof(short));
 
     private const int Alignment = 64;
 

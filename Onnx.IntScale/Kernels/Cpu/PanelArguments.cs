@@ -19,6 +19,10 @@ internal unsafe struct PanelArguments
     /// <summary>Runs of the piece.</summary>
     public long Runs;
 
+    /// <summary>What sums of products begin with, or null for zero: <see cref="PanelLaneSums"/> of the first panel for the piece, and from one panel to the next.</summary>
+    public short* LaneSums;
+    public long LaneSumsStride;
+
     /// <summary>AMX: where tiles are stored on their way to vector registers.</summary>
     public int* Tiles;
 
@@ -40,6 +44,9 @@ internal unsafe interface IPanelLoops
 
     /// <summary>Whether the loops multiply signed codes, from which zero points have been taken.</summary>
     static abstract bool SignedCodes { get; }
+
+    /// <summary>Whether sums of products can begin with <see cref="PanelLaneSums"/>.</summary>
+    static virtual bool BeginsWithLaneSums => false;
 
     /// <summary>Called before and after a piece's loops, which all have this run length.</summary>
     static virtual void Enter(int run)

@@ -30,17 +30,19 @@ internal static unsafe class PanelTiles
         where TLoops : struct, IPanelLoops
     {
         // Zero points can be taken from 4-bit codes, and from 8-bit ones where q - 128 is what is left; other 8-bit codes go in two halves.
+        // Or sums begin with what they owe; or it is taken off all at once.
         var shape = job.Weights.Shape;
         var signed = TLoops.SignedCodes && (shape.Bits == 4 || job.Weights.ZeroPoints == null);
         var halves = shape.Bits == 8 && !signed;
         var size = TotalsLength(m1 - m0);
+        var panels = (m1 - m0 + Rows - 1) / Rows;
+        var laneSums = TLoops.BeginsWithLaneSums && PanelLaneSums.Suit(job.Weights);
         var highRoom = stackalloc byte[(halves ? size * sizeof(int) : 0) + Line];
         var codesRoom = stackalloc byte[(PanelCodes.Channels * PanelCodes.Piece) + Line];
         var scalesRoom = stackalloc byte[(PanelCodes.MaxRuns * PanelCodes.Channels * sizeof(int)) + Line];
         var high = (int*)Align(highRoom);
-        var buffers = new Buffers(Align(codesRoom), (int*)Align(scalesRoom));
-        var panels = (m1 - m0 + Rows - 1) / Rows;
-        if (signed) new Span<int>(acc, size).Clear();
+        var buffers = new Buffers(Align(codesRoom), (int*)Align(scalesRoom), laneSums);
+        if (signed || laneSums) new Span<int>(acc, size).Clear();
         else PanelZeroPoints.Owe(job, m0, panels, n0, n1 - n0, acc);
         new Span<int>(high, halves ? size : 0).Clear();
         for (var k0 = 0; k0 < shape.PaddedK; k0 += PanelCodes.Piece)
@@ -66,11 +68,12 @@ internal static unsafe class PanelTiles
         }
     }
 
-    /// <summary>Where a piece is unpacked to.</summary>
-    private readonly struct Buffers(byte* codes, int* scales)
+    /// <summary>Where a piece is unpacked to, and whether sums of products begin with <see cref="PanelLaneSums"/>.</summary>
+    private readonly struct Buffers(byte* codes, int* scales, bool laneSums)
     {
         public readonly byte* Codes = codes;
         public readonly int* Scales = scales;
+        public readonly bool LaneSums = laneSums;
     }
 
     /// <summary>
@@ -102,7 +105,10 @@ internal static unsafe class PanelTiles
         var panelBytes = (long)Rows * shape.ActivationStride;
         var loopsFetch = shape.Bits == 4 && run == FetchRun;
         var atOnce = Math.Max(TLoops.Channels.Two, TLoops.Channels.One);
-        var arguments = new PanelArguments { PanelBytes = panelBytes, Runs = length / run };
+        var arguments = new PanelArguments { PanelBytes = panelBytes, Runs = length / run, LaneSumsStride = PanelLaneSums.Stride(shape) };
+        var a = job.A8 + ((long)m0 * shape.ActivationStride) + ((long)k0 * Rows);
+        var sumsStride = PanelLaneSums.Stride(shape);
+        var sums = buffers.LaneSums ? job.LaneSums + (m0 / Rows * (long)sumsStride) + (k0 / PanelLaneSums.Group * PanelLaneSums.Lanes) : null;
         TLoops.Enter(run);
         for (var i0 = 0; i0 < channels; i0 += PanelCodes.Channels)
         {
@@ -115,7 +121,8 @@ internal static unsafe class PanelTiles
             PanelCodes.Unpack<TLoops>(job.Weights, n + i0, count, filled, k0, k1, plane, loopsFetch ? null : next, buffers.Codes, buffers.Scales);
             for (var p = 0; p < panels; p += 2)
             {
-                arguments.A = job.A8 + ((long)m0 * shape.ActivationStride) + (p * panelBytes) + ((long)k0 * Rows);
+                arguments.A = a + (p * panelBytes);
+                arguments.LaneSums = sums == null ? null : sums + (p * (long)sumsStride);
                 var two = p + 1 < panels;
                 for (var i = 0; i < filled; i += two ? TLoops.Channels.Two : TLoops.Channels.One)
                 {
