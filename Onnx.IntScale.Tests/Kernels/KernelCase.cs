@@ -38,6 +38,9 @@ public sealed record KernelCase(int M, int K, int N, int Bits, int BlockSize, bo
         Prop.ForAll(Generator.ToArbitrary(), check).Check(Config.QuickThrowOnFailure.WithMaxTest(count).WithReplay(20241103, 7));
 }
 
+/// <summary>Computes Y of a job whose rows are quantized.</summary>
+public delegate void TileRun(in MatMulJob job);
+
 /// <summary>A case's arrays in native memory, and a job over them.</summary>
 public sealed unsafe class KernelMemory : IDisposable
 {
@@ -95,6 +98,18 @@ public sealed unsafe class KernelMemory : IDisposable
         for (var m = 0; scalarQuantizer && m < Job.Plan.ScratchRows(Case.M); m++) ActivationQuantizer.QuantizeRowScalar(Job, m);
         for (var t = 0; !scalarQuantizer && t < IntScaleMatMul.QuantizeTasks(Job); t++) IntScaleMatMul.Quantize(Job, t);
         for (var t = IntScaleMatMul.TileTasks(Job) - 1; t >= 0; t--) IntScaleMatMul.ComputeTiles(Job, t);
+        return new Span<byte>(Job.Y, YBytes).ToArray();
+    }
+
+    /// <summary>Y's bytes after a run of tiles by somebody else, on rows quantized for a plan.</summary>
+    public byte[] Run(KernelPlan plan, TileRun tiles)
+    {
+        Use(null);
+        Job.Plan = plan;
+        Job.UseScratch(_scratch);
+        new Span<byte>(Job.Y, YBytes).Fill(0xAB);
+        for (var t = 0; t < IntScaleMatMul.QuantizeTasks(Job); t++) IntScaleMatMul.Quantize(Job, t);
+        tiles(Job);
         return new Span<byte>(Job.Y, YBytes).ToArray();
     }
 
