@@ -94,8 +94,8 @@ internal sealed class LlamaModel : IDisposable
         var name = $"{at}/GroupQueryAttention";
         foreach (var part in new[] { "key", "value" })
         {
-            Value(_graph.Input, $"past_key_values.{i}.{part}", Float, "batch_size", _shape.KvHeads, "past_sequence_length", LlamaShape.HeadSize);
-            Value(_graph.Output, $"present.{i}.{part}", Float, "batch_size", _shape.KvHeads, "total_sequence_length", LlamaShape.HeadSize);
+            Value(_graph.Input, $"past_key_values.{i}.{part}", Float, "batch_size", _shape.KvHeads, "past_sequence_length", _shape.HeadSize);
+            Value(_graph.Output, $"present.{i}.{part}", Float, "batch_size", _shape.KvHeads, "total_sequence_length", _shape.HeadSize);
         }
 
         var attended = Node("GroupQueryAttention", Ops.MicrosoftDomain, name,
@@ -103,7 +103,7 @@ internal sealed class LlamaModel : IDisposable
                 "/model/attn_mask_reformat/seqlens_k/output_0", "/model/attn_mask_reformat/total/output_0", "cos_cache", "sin_cache"],
             [$"{name}/output_0", $"present.{i}.key", $"present.{i}.value"],
             Ops.Attribute("do_rotary", 1), Ops.Attribute("kv_num_heads", _shape.KvHeads), Ops.Attribute("local_window_size", -1),
-            Ops.Attribute("num_heads", _shape.Heads), Ops.Attribute("rotary_interleaved", 0), FloatAttribute("scale", 1 / MathF.Sqrt(LlamaShape.HeadSize)));
+            Ops.Attribute("num_heads", _shape.Heads), Ops.Attribute("rotary_interleaved", 0), FloatAttribute("scale", 1 / MathF.Sqrt(_shape.HeadSize)));
         return Linear($"{at}/o_proj/MatMul", $"{weights}.o_proj.MatMul.weight", attended, _shape.QueryWidth, _shape.Hidden, intoResidual: true);
     }
 
@@ -163,13 +163,13 @@ internal sealed class LlamaModel : IDisposable
 
     private void RotaryCaches()
     {
-        const int Half = LlamaShape.HeadSize / 2;
+        var half = _shape.HeadSize / 2;
         foreach (var (name, function) in new (string, Func<double, double>)[] { ("cos_cache", Math.Cos), ("sin_cache", Math.Sin) })
         {
-            using var cache = new TensorBuffer((long)_shape.Positions * Half * sizeof(ushort));
+            using var cache = new TensorBuffer((long)_shape.Positions * half * sizeof(ushort));
             var values = MemoryMarshal.Cast<byte, Half>(cache.Slice(0, (int)cache.Length));
-            for (var i = 0; i < values.Length; i++) values[i] = (Half)function(i / Half * Math.Pow(_shape.RopeTheta, -(i % Half) / (double)Half));
-            _graph.Initializer.Add(LinearForm.FloatTensor(_writer, name, [_shape.Positions, Half], cache, _type));
+            for (var i = 0; i < values.Length; i++) values[i] = (Half)function(i / half * Math.Pow(_shape.RopeTheta, -(i % half) / (double)half));
+            _graph.Initializer.Add(LinearForm.FloatTensor(_writer, name, [_shape.Positions, half], cache, _type));
         }
     }
 
