@@ -2,14 +2,22 @@ using System.Runtime.Intrinsics.X86;
 
 namespace Onnx.IntScale.Tests;
 
+/// <summary>A test of what panel kernels have in common, which needs AVX2: skipped, and reported, without it.</summary>
+public sealed class Avx2FactAttribute : FactAttribute
+{
+    public Avx2FactAttribute()
+    {
+        if (!Avx2.IsSupported) Skip = "needs AVX2";
+    }
+}
+
 /// <summary>amx-panel, its loops emulated, equals the scalar kernel on machines without AMX too.</summary>
 public sealed unsafe class AmxEmulatedTests
 {
-    [Fact]
+    [Avx2Fact]
     public void Accumulate_EmulatedLoops_EqualScalar()
     {
         // Signed codes and halves of 8 bits, every run length, one and two panels, loops that fetch, several pieces of K, channels that fill up.
-        if (!Avx2.IsSupported) return;
         foreach (var (m, k, n, bits, blockSize, zeroPoints) in new[]
         {
             (16, 300, 33, 4, 128, false), (33, 1100, 70, 4, 128, true), (48, 1100, 5, 4, 256, false), (20, 200, 40, 4, 64, true), (33, 200, 31, 4, 32, false),

@@ -7,7 +7,8 @@ namespace Onnx.IntScale;
 /// broadcast against it, so that no lane sums are left to add up at the end.
 /// The tile's codes are unpacked to bytes once for all its rows, a piece of K at a time (<see cref="PanelCodes"/>): the activations of two
 /// panels for that piece stay in the L1 cache while channels stream past them. Where codes are multiplied as they are stored, totals
-/// begin with what is owed for zero points (<see cref="PanelZeroPoints"/>), and 8-bit codes go in two halves, q = 16·high + low.
+/// begin with what is owed for zero points (<see cref="PanelZeroPoints"/>), or sums of products do (<see cref="PanelLaneSums"/>), and 8-bit
+/// codes go in two halves, q = 16·high + low.
 /// </summary>
 internal static unsafe class PanelTiles
 {
@@ -105,10 +106,10 @@ internal static unsafe class PanelTiles
         var panelBytes = (long)Rows * shape.ActivationStride;
         var loopsFetch = shape.Bits == 4 && run == FetchRun;
         var atOnce = Math.Max(TLoops.Channels.Two, TLoops.Channels.One);
-        var arguments = new PanelArguments { PanelBytes = panelBytes, Runs = length / run, LaneSumsStride = PanelLaneSums.Stride(shape) };
         var a = job.A8 + ((long)m0 * shape.ActivationStride) + ((long)k0 * Rows);
-        var sumsStride = PanelLaneSums.Stride(shape);
-        var sums = buffers.LaneSums ? job.LaneSums + (m0 / Rows * (long)sumsStride) + (k0 / PanelLaneSums.Group * PanelLaneSums.Lanes) : null;
+        long sumsStride = PanelLaneSums.Stride(shape);
+        var arguments = new PanelArguments { PanelBytes = panelBytes, Runs = length / run, LaneSumsStride = sumsStride };
+        var sums = buffers.LaneSums ? job.LaneSums + (m0 / Rows * sumsStride) + (k0 / PanelLaneSums.Group * PanelLaneSums.Lanes) : null;
         TLoops.Enter(run);
         for (var i0 = 0; i0 < channels; i0 += PanelCodes.Channels)
         {
@@ -122,7 +123,7 @@ internal static unsafe class PanelTiles
             for (var p = 0; p < panels; p += 2)
             {
                 arguments.A = a + (p * panelBytes);
-                arguments.LaneSums = sums == null ? null : sums + (p * (long)sumsStride);
+                arguments.LaneSums = sums == null ? null : sums + (p * sumsStride);
                 var two = p + 1 < panels;
                 for (var i = 0; i < filled; i += two ? TLoops.Channels.Two : TLoops.Channels.One)
                 {
