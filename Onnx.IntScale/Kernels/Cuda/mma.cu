@@ -37,23 +37,27 @@ __device__ __forceinline__ void group_sync(int group) {
     else barrier_sync(1 + group, T::kGroupThreads);
 }
 
-// Products of one warp over a stage, added to acc.
+// Where in a buffer's activations a lane's row of the matrices of step 0 lies: two chunks of two columns' tokens each; of a single
+// column four chunks, which are two steps.
+template <int kColumns>
+__device__ __forceinline__ u32 lane_activations(int first_token, int lane) {
+    int matrix = lane / 8, row = lane % 8;
+    int token = first_token + (kColumns == 1 ? row : matrix / 2 * 8 + row), chunk = kColumns == 1 ? matrix : matrix % 2;
+    return token * kStage + ((chunk ^ row) << 4);
+}
+
+// Products of one warp over a stage, added to acc; `codes` and `activations` are a lane's addresses in the stage's buffer.
 template <class T, int kBlock, bool kTimes16>
-__device__ __forceinline__ void multiply_stage(int (&acc)[kFragments][T::kWarpTokens / 8][4], const StageScales<kBlock, kTimes16>& scales, int first_group,
-                                               u32 codes, u32 activations, int first_row) {
+__device__ __forceinline__ void multiply_stage(int (&acc)[kFragments][T::kWarpTokens / 8][4], const StageScales<kBlock, kTimes16>& scales, int first_group, u32 codes,
+                                               u32 activations) {
     constexpr int kColumns = T::kWarpTokens / 8;
     constexpr int kGroups = StageScales<kBlock, kTimes16>::kGroups;
-    int lane = threadIdx.x % 32, g = lane / 4, t = lane % 4;
 
     u32 words[kFragments][2][4];
 #pragma unroll
     for (int f = 0; f < kFragments; f++)
 #pragma unroll
-        for (int half = 0; half < 2; half++) load_words<kBlock>(words[f][half], codes, first_row + f * 16 + half * 8 + g, t);
-
-    // Lane l's row of the matrices: two chunks of each of two columns' tokens; for a single column, four chunks, which are two steps.
-    int matrix = lane / 8, row = lane % 8;
-    u32 source = activations + (kColumns == 1 ? row : matrix / 2 * 8 + row) * kStage + (((kColumns == 1 ? matrix : matrix % 2) ^ row) << 4);
+        for (int half = 0; half < 2; half++) load_words<kBlock>(words[f][half], codes, (f * 2 + half) * 8 * kRowBytes);
 
 #pragma unroll
     for (int group = 0; group < kGroups; group++) {
@@ -61,7 +65,7 @@ __device__ __forceinline__ void multiply_stage(int (&acc)[kFragments][T::kWarpTo
 #pragma unroll
         for (int f = 0; f < kFragments; f++)
 #pragma unroll
-            for (int half = 0; half < 2; half++) packed[f][half] = __shfl_sync(~0u, scales.packed(group, first_group), f * 16 + half * 8 + g);
+            for (int half = 0; half < 2; half++) packed[f][half] = __shfl_sync(~0u, scales.packed(group, first_group), f * 16 + half * 8 + threadIdx.x % 32 / 4);
 
         int sums[kFragments][kColumns][4];
         u32 both_steps[4];
@@ -70,13 +74,13 @@ __device__ __forceinline__ void multiply_stage(int (&acc)[kFragments][T::kWarpTo
             int j = group * (4 / kGroups) + i;
             u32 b[kColumns][2];
             if constexpr (kColumns == 1) {
-                if (j % 2 == 0 || i == 0) load_matrices(both_steps, source ^ (j & 2) << 5);
+                if (j % 2 == 0 || i == 0) load_matrices(both_steps, activations ^ (j & 2) << 5);
                 b[0][0] = both_steps[j % 2 * 2], b[0][1] = both_steps[j % 2 * 2 + 1];
             } else {
 #pragma unroll
                 for (int c = 0; c < kColumns; c += 2) {
                     u32 v[4];
-                    load_matrices(v, (source ^ j << 5) + c * 8 * kStage);
+                    load_matrices(v, (activations ^ j << 5) + c * 8 * kStage);
                     b[c][0] = v[0], b[c][1] = v[1], b[c + 1][0] = v[2], b[c + 1][1] = v[3];
                 }
             }
@@ -119,51 +123,54 @@ __device__ __forceinline__ void matmul(const Params& p) {
     place(token_tile, channel_tile, (p.m + T::kTokens - 1) / T::kTokens, (p.n + T::kChannels - 1) / T::kChannels);
     int first_channel = channel_tile * T::kChannels, first_token = token_tile * T::kTokens;
 
-    int warp = threadIdx.x / 32, group = warp / (T::kWarpsN * T::kWarpsM), thread = threadIdx.x % T::kGroupThreads;
-    int warp_row = warp % T::kWarpsN * kWarpChannels, warp_column = warp / T::kWarpsN % T::kWarpsM * T::kWarpTokens;
-    u32 ring = shared_address(shared) + group * T::kRingBytes;
+    int warp = threadIdx.x / 32, group = warp / (T::kWarpsN * T::kWarpsM), thread = threadIdx.x % T::kGroupThreads, lane = threadIdx.x % 32;
+    int warp_row = warp % T::kWarpsN * kWarpChannels, warp_token = warp / T::kWarpsN % T::kWarpsM * T::kWarpTokens;
+    u32 ring = shared_address(shared) + group * T::kRingBytes, ring_end = ring + T::kRingBytes;
 
     // The group's stages are group, group + kGroups, ...; codes and scales do not wait for the previous kernel, activations do.
     int stages = ((p.k + kStage - 1) / kStage - group + T::kGroups - 1) / T::kGroups;
-    CodeCopies<T::kChannels, T::kGroupThreads> codes(p, first_channel, thread);
+    CodeCopies<T::kChannels, T::kGroupThreads> codes(p, first_channel, thread, group);
     ScaleLoads<kBlock, kTimes16> scale_loads(p, first_channel + warp_row);
 #pragma unroll
     for (int i = 0; i < T::kBuffers - 1; i++)
-        if (i < stages) codes.copy(group + i * T::kGroups, ring + i * T::kBufferBytes);
+        if (i < stages) codes.copy(ring + i * T::kBufferBytes, T::kGroups);
     auto next_scales = scale_loads.load(group);
     wait_for_previous_kernel();
 
-    const i8* activations = p.a8 + (long long)first_token * kStage + thread * 16;
-    auto copy_activations = [&](int i) {
-        u32 target = ring + i % T::kBuffers * T::kBufferBytes + T::kCodeBytes + thread * 16;
-        const i8* source = activations + (long long)(group + i * T::kGroups) * p.a8_rows * kStage;
+    const i8* activations = p.a8 + ((long long)group * p.a8_rows + first_token) * kStage + thread * 16;
+    long long activations_step = (long long)T::kGroups * p.a8_rows * kStage;
+    auto copy_activations = [&](u32 buffer) {
 #pragma unroll
-        for (int c = 0; c < T::kTokens * 8 / T::kGroupThreads; c++) copy_16(target + c * T::kGroupThreads * 16, source + c * T::kGroupThreads * 16);
+        for (int i = 0; i < T::kTokens * 8 / T::kGroupThreads; i++)
+            copy_16(buffer + T::kCodeBytes + thread * 16 + i * T::kGroupThreads * 16, activations + i * T::kGroupThreads * 16);
+        activations += activations_step;
     };
 #pragma unroll
     for (int i = 0; i < T::kBuffers - 1; i++) {
-        if (i < stages) copy_activations(i);
+        if (i < stages) copy_activations(ring + i * T::kBufferBytes);
         commit_copies();
     }
 
+    u32 my_codes = lane_codes<kBlock>(warp_row + lane / 4, lane % 4), my_activations = T::kCodeBytes + lane_activations<T::kWarpTokens / 8>(warp_token, lane);
+    u32 buffer = ring, free_buffer = ring_end - T::kBufferBytes;
     int acc[kFragments][T::kWarpTokens / 8][4] = {};
     for (int i = 0; i < stages; i++) {
         int stage = group + i * T::kGroups;
         auto scales = next_scales;
         next_scales = scale_loads.load(stage + T::kGroups);
         wait_for_copies<T::kBuffers - 2>();
-        group_sync<T>(group);  // stage i has arrived for all, and all are done with the buffer of stage i - 1
-        int ahead = i + T::kBuffers - 1;
-        if (ahead < stages) codes.copy(group + ahead * T::kGroups, ring + ahead % T::kBuffers * T::kBufferBytes), copy_activations(ahead);
+        group_sync<T>(group);  // this stage has arrived for all, and all are done with the buffer of the last one
+        if (i + T::kBuffers - 1 < stages) codes.copy(free_buffer, T::kGroups), copy_activations(free_buffer);
         commit_copies();
-        u32 buffer = ring + i % T::kBuffers * T::kBufferBytes;
-        multiply_stage<T, kBlock, kTimes16>(acc, scales, scale_loads.first_group(stage), buffer, buffer + T::kCodeBytes + warp_column * kStage, warp_row);
+        multiply_stage<T, kBlock, kTimes16>(acc, scales, scale_loads.first_group(stage), buffer + my_codes, buffer + my_activations);
+        free_buffer = buffer;
+        buffer = buffer + T::kBufferBytes == ring_end ? ring : buffer + T::kBufferBytes;
     }
 
     // The ring's memory becomes that of the sums.
     __syncthreads();
     int* sums = reinterpret_cast<int*>(shared);
-    int lane = threadIdx.x % 32, channel = warp_row + lane / 4, token = group * T::kTokens + warp_column + lane % 4 * 2;
+    int channel = warp_row + lane / 4, token = group * T::kTokens + warp_token + lane % 4 * 2;
 #pragma unroll
     for (int f = 0; f < kFragments; f++)
 #pragma unroll
