@@ -109,6 +109,8 @@ __device__ __forceinline__ void multiply_stage(int (&acc)[kFragments][T::kWarpTo
 // The tile of a thread block. Blocks that run together should share operands in L2: bands of eight token tiles, through all channels.
 __device__ __forceinline__ void place(int& token_tile, int& channel_tile, int token_tiles, int channel_tiles) {
     constexpr int kBand = 8;
+    token_tile = 0, channel_tile = blockIdx.x;
+    if (token_tiles == 1) return;  // divisions would delay the first loads
     int band = blockIdx.x / (kBand * channel_tiles), within = blockIdx.x % (kBand * channel_tiles);
     int rows = min(kBand, token_tiles - band * kBand);
     token_tile = band * kBand + within % rows, channel_tile = within / rows;
