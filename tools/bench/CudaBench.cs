@@ -103,7 +103,7 @@ internal static class CudaBench
         IReadOnlyList<NodeSession> sessions, IReadOnlyList<IReadOnlyList<double>> times, MatMulShape shape, int m, int nodes, Roofline roofline)
     {
         var seconds = times.Select(t => PairedTimer.Median(t) / nodes).ToList();
-        var others = Enumerable.Range(0, seconds.Count).Where(i => sessions[i].Operator.Form != NodeForm.IntScale).ToList();
+        var others = Enumerable.Range(0, seconds.Count).Where(i => sessions[i].Operator.Form != WeightForm.IntScale4).ToList();
         var best = others.Count > 0 ? others.MinBy(i => seconds[i]) : 0;
         var ours = CudaOperator.All.Single(o => o.Name == CudaOperator.Ours);
         var least = roofline.Seconds(shape, m, ours.WeightBytes(shape));

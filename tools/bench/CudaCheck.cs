@@ -39,7 +39,7 @@ internal static unsafe class CudaCheck
                         $"{session.Operator.Name} is wrong {at}: relative error {error:G3} against the float16 product, at most {session.Operator.MaxError:G3} expected; not timed"));
                 }
 
-                if (session.Operator.Form == NodeForm.IntScale && (i == nodes[0] || i == nodes[^1])) Exact(sets[i], a, output, $"{session.Operator.Name} {at}");
+                if (session.Operator.Form == WeightForm.IntScale4 && (i == nodes[0] || i == nodes[^1])) Exact(sets[i], a, output, $"{session.Operator.Name} {at}");
             }
         }
     }

@@ -1,24 +1,11 @@
 namespace Onnx.IntScale.Bench;
 
-/// <summary>How a model of <see cref="NodesModel"/> keeps its weights.</summary>
-internal enum NodeForm
-{
-    /// <summary>MatMul with float16 weights.</summary>
-    MatMul,
-
-    /// <summary>com.microsoft::MatMulNBits.</summary>
-    MatMulNBits,
-
-    /// <summary>com.intscale::MatMulNBitsIntScale.</summary>
-    IntScale,
-}
-
 /// <summary>One operator to measure on the GPU; activations and outputs are float16.</summary>
 /// <param name="Name">Name in results.</param>
 /// <param name="Form">Its model.</param>
 /// <param name="MaxError">Largest ‖y - ŷ‖ / ‖y‖ against the float16 MatMul that counts as right.</param>
 /// <param name="Config">Session configuration entries.</param>
-internal sealed record CudaOperator(string Name, NodeForm Form, double MaxError, IReadOnlyDictionary<string, string> Config)
+internal sealed record CudaOperator(string Name, WeightForm Form, double MaxError, IReadOnlyDictionary<string, string> Config)
 {
     /// <summary>Name of our operator.</summary>
     public const string Ours = "intscale";
@@ -40,17 +27,17 @@ internal sealed record CudaOperator(string Name, NodeForm Form, double MaxError,
     /// <summary>The operators in the order of their turns: the reference, ONNX Runtime's two int4 kernels, ours.</summary>
     public static IReadOnlyList<CudaOperator> All =>
     [
-        new(Reference, NodeForm.MatMul, 0, None),
-        new("matmulnbits", NodeForm.MatMulNBits, HalfError, None),
-        new("matmulnbits_fpa_intb", NodeForm.MatMulNBits, HalfError, new Dictionary<string, string> { [FpAIntB] = "1" }),
-        new(Ours, NodeForm.IntScale, Int8Error, None),
+        new(Reference, WeightForm.Float, 0, None),
+        new("matmulnbits", WeightForm.MatMulNBits4, HalfError, None),
+        new("matmulnbits_fpa_intb", WeightForm.MatMulNBits4, HalfError, new Dictionary<string, string> { [FpAIntB] = "1" }),
+        new(Ours, WeightForm.IntScale4, Int8Error, None),
     ];
 
     /// <summary>Bytes of a matrix' weights as this operator reads them.</summary>
     public long WeightBytes(MatMulShape s) => Form switch
     {
-        NodeForm.MatMul => (long)s.K * s.N * sizeof(ushort),
-        NodeForm.MatMulNBits => (long)s.N * (s.RowBytes + (s.KBlocks * sizeof(ushort))),
+        WeightForm.Float => (long)s.K * s.N * sizeof(ushort),
+        WeightForm.MatMulNBits4 => (long)s.N * (s.RowBytes + (s.KBlocks * sizeof(ushort))),
         _ => (long)s.N * (s.RowBytes + (s.KBlocks * sizeof(short)) + sizeof(float)),
     };
 }

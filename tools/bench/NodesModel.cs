@@ -1,4 +1,3 @@
-using System.Runtime.InteropServices;
 using DataType = Onnx.TensorProto.Types.DataType;
 
 namespace Onnx.IntScale.Bench;
@@ -16,23 +15,16 @@ internal static class NodesModel
     public static string Y(int i) => $"Y{i}";
 
     /// <summary>Writes the model of one form.</summary>
-    public static void Write(string path, NodeForm form, IReadOnlyList<WeightSet> sets)
+    public static void Write(string path, WeightForm form, IReadOnlyList<WeightSet> sets)
     {
-        using var writer = new ModelWriter(path);
-        var (k, n) = (sets[0].Shape.K, sets[0].Shape.N);
-        var graph = new GraphProto { Name = "bench", Input = { Value(A, k) } };
+        using var writer = new ModelWriter(path) { Flush = false };
+        var shape = sets[0].Shape;
+        var graph = new GraphProto { Name = "bench", Input = { Value(A, shape.K) } };
         for (var i = 0; i < sets.Count; i++)
         {
             var matMul = new NodeProto { Name = $"node{i}", OpType = "MatMul", Input = { A, $"B{i}" }, Output = { Y(i) } };
-            var (node, initializers) = form switch
-            {
-                NodeForm.MatMul => MatMul(writer, matMul, sets[i]),
-                NodeForm.MatMulNBits => MatMulNBits(writer, matMul, sets[i]),
-                _ => IntScale(writer, matMul, sets[i]),
-            };
-            graph.Node.Add(node);
-            graph.Initializer.Add(initializers);
-            graph.Output.Add(Value(Y(i), n));
+            LinearForm.Write(graph, writer, matMul, sets[i], form, ElementType.Float16);
+            graph.Output.Add(Value(Y(i), shape.N));
         }
 
         writer.Commit(new ModelProto
@@ -48,7 +40,7 @@ internal static class NodesModel
         });
     }
 
-    /// <summary>A model that copies A to Y0, to bring float16 matrices to the device and back.</summary>
+    /// <summary>A model that copies A to Y0, to bring float16 tensors to the device and back.</summary>
     public static ModelProto Copy() => new()
     {
         IrVersion = 10,
@@ -57,54 +49,23 @@ internal static class NodesModel
         {
             Name = "copy",
             Node = { new NodeProto { Name = "copy", OpType = "Identity", Input = { A }, Output = { Y(0) } } },
-            Input = { Value(A, "columns") },
-            Output = { Value(Y(0), "columns") },
+            Input = { Any(A) },
+            Output = { Any(Y(0)) },
         },
     };
 
-    private static (NodeProto Node, TensorProto[] Initializers) MatMul(ModelWriter writer, NodeProto matMul, WeightSet set)
+    /// <summary>A float16 matrix of any number of rows.</summary>
+    private static ValueInfoProto Value(string name, int columns)
     {
-        using var weights = HalfWeights.Dequantized(set);
-        return (matMul, [LinearForm.FloatTensor(writer, matMul.Input[1], [set.Shape.K, set.Shape.N], weights, ElementType.Float16)]);
-    }
-
-    private static (NodeProto Node, TensorProto[] Initializers) MatMulNBits(ModelWriter writer, NodeProto matMul, WeightSet set)
-    {
-        var (name, shape) = (matMul.Input[1], set.Shape);
-        TensorProto[] initializers =
-        [
-            writer.Append(name, DataType.Uint8, [shape.N, shape.KBlocks, shape.BlockBytes], set.B),
-            writer.Append($"{name}_scales", DataType.Float16, [shape.N, shape.KBlocks], MemoryMarshal.AsBytes(HalfWeights.Scales(set).AsSpan())),
-        ];
-        return (LinearForm.NBitsNode(matMul, shape, [.. initializers.Select(t => t.Name)]), initializers);
-    }
-
-    private static (NodeProto Node, TensorProto[] Initializers) IntScale(ModelWriter writer, NodeProto matMul, WeightSet set)
-    {
-        var name = matMul.Input[1];
-        var weight = set.Quantized();
-        var initializers = IntScaleRewrite.Write(writer, weight, name, new GraphIndex(new GraphProto()));
-        var layer = new LinearLayer(matMul.Name, matMul, new WeightSource(initializers[0], false, name), set.Shape.K, set.Shape.N, ElementType.Float16);
-        return (IntScaleRewrite.Node(layer, weight.Summary, initializers), [.. initializers]);
-    }
-
-    private static ValueInfoProto Value(string name, object columns) => new()
-    {
-        Name = name,
-        Type = new TypeProto
+        var value = Any(name);
+        value.Type.TensorType.Shape = new TensorShapeProto
         {
-            TensorType = new TypeProto.Types.Tensor
-            {
-                ElemType = (int)DataType.Float16,
-                Shape = new TensorShapeProto
-                {
-                    Dim =
-                    {
-                        new TensorShapeProto.Types.Dimension { DimParam = "M" },
-                        columns is int size ? new TensorShapeProto.Types.Dimension { DimValue = size } : new TensorShapeProto.Types.Dimension { DimParam = (string)columns },
-                    },
-                },
-            },
-        },
-    };
+            Dim = { new TensorShapeProto.Types.Dimension { DimParam = "M" }, new TensorShapeProto.Types.Dimension { DimValue = columns } },
+        };
+        return value;
+    }
+
+    /// <summary>A float16 tensor of any shape.</summary>
+    private static ValueInfoProto Any(string name) =>
+        new() { Name = name, Type = new TypeProto { TensorType = new TypeProto.Types.Tensor { ElemType = (int)DataType.Float16 } } };
 }
