@@ -1,6 +1,6 @@
+using System.Runtime.InteropServices;
 using Microsoft.ML.OnnxRuntime;
 using Microsoft.ML.OnnxRuntime.Tensors;
-using System.Runtime.InteropServices;
 
 namespace Onnx.IntScale.Bench;
 

@@ -32,12 +32,7 @@ internal static class CudaCommand
         };
         command.SetAction(parsed =>
         {
-            var cuda = parsed.GetValue(ep) switch
-            {
-                "cuda" => true,
-                "cpu" => false,
-                var other => throw new BenchException($"--ep: '{other}' is neither cuda nor cpu"),
-            };
+            var cuda = IsCuda(parsed.GetValue(ep)!);
             var options = new CudaBenchOptions(
                 [.. CpuCommand.Parts("--shapes", parsed.GetValue(shapes)!).Select(s => CpuCommand.Shape(s, 4, parsed.GetValue(block)))],
                 CpuCommand.Numbers("--m", parsed.GetValue(m)!),
@@ -55,6 +50,14 @@ internal static class CudaCommand
         });
         return command;
     }
+
+    /// <summary>What --ep says.</summary>
+    internal static bool IsCuda(string ep) => ep switch
+    {
+        "cuda" => true,
+        "cpu" => false,
+        _ => throw new BenchException($"--ep: '{ep}' is neither cuda nor cpu"),
+    };
 
     /// <summary>The chosen operators and the reference, in the order of the table.</summary>
     private static IReadOnlyList<CudaOperator> Operators(string text)

@@ -1,6 +1,6 @@
+using Google.Protobuf;
 using Microsoft.ML.OnnxRuntime;
 using Microsoft.ML.OnnxRuntime.Tensors;
-using Google.Protobuf;
 
 namespace Onnx.IntScale.Bench;
 
@@ -91,6 +91,8 @@ internal sealed class CudaHost : IDisposable
         foreach (var (key, value) in config) options.AddSessionConfigEntry(key, value);
         IntScaleOps.Register(options);
         if (!Cuda) return options;
+        // The GPU computes; threads that spin beside the one that launches would only disturb it.
+        options.IntraOpNumThreads = 1;
         try
         {
             using var provider = new OrtCUDAProviderOptions();

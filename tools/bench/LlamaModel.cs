@@ -139,7 +139,7 @@ internal sealed class LlamaModel : IDisposable
         if (branch.Length == 0)
         {
             return Node("SimplifiedLayerNormalization", "", name, [residual, weight], null,
-                Ops.Attribute("axis", -1), FloatAttribute("epsilon", Epsilon), Ops.Attribute("stash_options.Type", 1));
+                Ops.Attribute("axis", -1), FloatAttribute("epsilon", Epsilon), Ops.Attribute("stash_type", 1));
         }
 
         var sum = $"{name}/output_3";

@@ -7,6 +7,7 @@ var root = new RootCommand("Measures com.intscale::MatMulNBitsIntScale against O
 {
     CpuCommand.Create(),
     CudaCommand.Create(),
+    CudaModelCommand.Create(),
     TwinCommand.Create(),
     ModelCommand.Create(),
     ModelCommand.CreateProbe(),
