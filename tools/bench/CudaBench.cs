@@ -38,17 +38,24 @@ internal static class CudaBench
             var sessions = new List<NodeSession>();
             try
             {
-                foreach (var op in options.Operators)
+                foreach (var op in options.Operators.Where(o => !o.HopperLayout || (options.Cuda && HopperCodes.Suits(shape))))
                 {
-                    var path = folder[$"{op.Form}.onnx"];
-                    if (!File.Exists(path)) NodesModel.Write(path, op.Form, sets);
+                    var path = folder[op.FileName];
+                    if (!File.Exists(path)) NodesModel.Write(path, op, sets);
                     progress($"{shape.K} x {shape.N}: opening {op.Name}");
-                    sessions.Add(new NodeSession(host, op, path));
+                    try
+                    {
+                        sessions.Add(new NodeSession(host, op, path));
+                    }
+                    catch (OnnxRuntimeException e) when (op.HopperLayout)
+                    {
+                        progress($"{op.Name} is left out: {e.Message.ReplaceLineEndings(" ")}");
+                    }
                 }
 
                 foreach (var m in options.M)
                 {
-                    var lineup = Measure(host, sessions, sets, m, options);
+                    var lineup = Measure(host, sessions, sets, m, options, progress);
                     rows.AddRange(lineup);
                     progress($"{shape.K} x {shape.N}, M={m}: " + string.Join(", ", lineup.Select(r => Text.F($"{r.Operator} {r.Us:F1} µs"))));
                 }
@@ -68,7 +75,7 @@ internal static class CudaBench
         return (int)Math.Clamp((4 * l2 / ((long)shape.N * shape.RowBytes)) + 1, LeastNodes, MostNodes);
     }
 
-    private static List<CudaRow> Measure(CudaHost host, IReadOnlyList<NodeSession> sessions, IReadOnlyList<WeightSet> sets, int m, CudaBenchOptions options)
+    private static List<CudaRow> Measure(CudaHost host, List<NodeSession> sessions, IReadOnlyList<WeightSet> sets, int m, CudaBenchOptions options, Action<string> progress)
     {
         var shape = sets[0].Shape;
         using var values = new RandomTensors(m).Normal($"A{shape.K}", (long)m * shape.K, 1);
@@ -80,6 +87,20 @@ internal static class CudaBench
             foreach (var session in sessions) session.Bind(a, y);
             var where = $"K={shape.K}, N={shape.N}, M={m}";
             var activations = MemoryMarshal.Cast<byte, Half>(values.Slice(0, checked((int)values.Length)));
+            foreach (var optional in sessions.Where(s => s.Operator.HopperLayout).ToList())
+            {
+                try
+                {
+                    CudaCheck.Run(host, [sessions[0], optional], sets, activations, y, where);
+                }
+                catch (Exception e) when (e is BenchException or OnnxRuntimeException)
+                {
+                    progress($"{optional.Operator.Name} is left out: {e.Message.ReplaceLineEndings(" ")}");
+                    sessions.Remove(optional);
+                    optional.Dispose();
+                }
+            }
+
             CudaCheck.Run(host, sessions, sets, activations, y, where);
             var times = PairedTimer.Measure([.. sessions.Select(s => (Action)s.Run)], TimeSpan.FromSeconds(options.SecondsPerRow * sessions.Count));
             // What was timed are other runs than those checked, replayed ones where there are CUDA graphs.
@@ -103,7 +124,7 @@ internal static class CudaBench
         IReadOnlyList<NodeSession> sessions, IReadOnlyList<IReadOnlyList<double>> times, MatMulShape shape, int m, int nodes, Roofline roofline)
     {
         var seconds = times.Select(t => PairedTimer.Median(t) / nodes).ToList();
-        var others = Enumerable.Range(0, seconds.Count).Where(i => sessions[i].Operator.Form != WeightForm.IntScale4).ToList();
+        var others = Enumerable.Range(0, seconds.Count).Where(i => sessions[i].Operator is { Form: not WeightForm.IntScale4, HopperLayout: false }).ToList();
         var best = others.Count > 0 ? others.MinBy(i => seconds[i]) : 0;
         var ours = CudaOperator.All.Single(o => o.Name == CudaOperator.Ours);
         var least = roofline.Seconds(shape, m, ours.WeightBytes(shape));

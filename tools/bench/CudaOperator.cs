@@ -5,7 +5,8 @@ namespace Onnx.IntScale.Bench;
 /// <param name="Form">Its model.</param>
 /// <param name="MaxError">Largest ‖y - ŷ‖ / ‖y‖ against the float16 MatMul that counts as right.</param>
 /// <param name="Config">Session configuration entries.</param>
-internal sealed record CudaOperator(string Name, WeightForm Form, double MaxError, IReadOnlyDictionary<string, string> Config)
+/// <param name="HopperLayout">Whether MatMulNBits' codes are stored in the order of ONNX Runtime's kernels for Hopper (<see cref="HopperCodes"/>); left out where those cannot be used.</param>
+internal sealed record CudaOperator(string Name, WeightForm Form, double MaxError, IReadOnlyDictionary<string, string> Config, bool HopperLayout = false)
 {
     /// <summary>Name of our operator.</summary>
     public const string Ours = "intscale";
@@ -24,14 +25,18 @@ internal sealed record CudaOperator(string Name, WeightForm Form, double MaxErro
 
     private static readonly Dictionary<string, string> None = [];
 
-    /// <summary>The operators in the order of their turns: the reference, ONNX Runtime's two int4 kernels, ours.</summary>
+    /// <summary>The operators in the order of their turns: the reference, ONNX Runtime's three int4 kernels, ours.</summary>
     public static IReadOnlyList<CudaOperator> All =>
     [
         new(Reference, WeightForm.Float, 0, None),
         new("matmulnbits", WeightForm.MatMulNBits4, HalfError, None),
         new("matmulnbits_fpa_intb", WeightForm.MatMulNBits4, HalfError, new Dictionary<string, string> { [FpAIntB] = "1" }),
+        new("matmulnbits_sm90", WeightForm.MatMulNBits4, HalfError, None, HopperLayout: true),
         new(Ours, WeightForm.IntScale4, Int8Error, None),
     ];
+
+    /// <summary>Name of the model's file: operators that differ in their configuration only share one.</summary>
+    public string FileName => $"{Form}{(HopperLayout ? "-hopper" : "")}.onnx";
 
     /// <summary>Bytes of a matrix' weights as this operator reads them.</summary>
     public long WeightBytes(MatMulShape s) => Form switch

@@ -31,8 +31,9 @@ internal static class CudaReport
         "",
         "Time of the fastest of ONNX Runtime's operators / time of intscale; above 1, intscale is faster:",
         "",
-        .. Summary(rows),
+        .. Summary(rows, CudaOperator.Ours),
         "",
+        .. Hopper(rows),
         .. Table(
             ["K x N", "block", "nodes", "M", "operator", "µs", "TOPS", "weights GB/s", "of roofline", "best / it"],
             rows.Select(r => new[]
@@ -42,10 +43,17 @@ internal static class CudaReport
             })),
     ]);
 
-    private static IEnumerable<string> Summary(IReadOnlyList<CudaRow> rows)
+    /// <summary>ONNX Runtime's kernels that want models of their own, told apart.</summary>
+    private static IEnumerable<string> Hopper(IReadOnlyList<CudaRow> rows)
     {
-        var ours = rows.Where(r => r.Operator == CudaOperator.Ours).ToList();
-        if (ours.Count == 0) return ["(intscale was not measured)"];
+        if (CudaOperator.All.FirstOrDefault(o => o.HopperLayout && rows.Any(r => r.Operator == o.Name)) is not { } hopper) return [];
+        return [$"The same for {hopper.Name}, whose models are stored in an order that only Hopper GPUs read (it is none of those above):", "", .. Summary(rows, hopper.Name), ""];
+    }
+
+    private static IEnumerable<string> Summary(IReadOnlyList<CudaRow> rows, string name)
+    {
+        var ours = rows.Where(r => r.Operator == name).ToList();
+        if (ours.Count == 0) return [$"({name} was not measured)"];
         return Table(
             ["K x N", "block", .. ours.Select(r => r.M).Distinct().Select(m => F($"M={m}"))],
             ours.GroupBy(r => (r.K, r.N, r.BlockSize)).Select(g => (string[])[$"{g.Key.K} x {g.Key.N}", F($"{g.Key.BlockSize}"), .. g.Select(r => F($"{r.Ratio:F2}"))]));

@@ -14,8 +14,8 @@ internal static class NodesModel
     /// <summary>Name of output i.</summary>
     public static string Y(int i) => $"Y{i}";
 
-    /// <summary>Writes the model of one form.</summary>
-    public static void Write(string path, WeightForm form, IReadOnlyList<WeightSet> sets)
+    /// <summary>Writes the model of an operator.</summary>
+    public static void Write(string path, CudaOperator op, IReadOnlyList<WeightSet> sets)
     {
         using var writer = new ModelWriter(path) { Flush = false };
         var shape = sets[0].Shape;
@@ -23,7 +23,8 @@ internal static class NodesModel
         for (var i = 0; i < sets.Count; i++)
         {
             var matMul = new NodeProto { Name = $"node{i}", OpType = "MatMul", Input = { A, $"B{i}" }, Output = { Y(i) } };
-            LinearForm.Write(graph, writer, matMul, sets[i], form, ElementType.Float16);
+            LinearForm.Write(graph, writer, matMul, op.HopperLayout ? HopperCodes.Of(sets[i]) : sets[i], op.Form, ElementType.Float16);
+            if (op.HopperLayout) graph.Node[^1].Attribute.Add(HopperCodes.Attribute);
             graph.Output.Add(Value(Y(i), shape.N));
         }
 
