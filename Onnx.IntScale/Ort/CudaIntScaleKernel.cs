@@ -52,15 +52,13 @@ internal sealed unsafe class CudaIntScaleKernel : INodeKernel
     {
         var a = Api.Input(context, OpSchema.A);
         var shape = Api.Shape(a);
-        var call = CudaParams.Of(_shape, NodeInputs.Rows(shape, _shape.K), _type);
-        call.Y = NodeInputs.Output(Api, context, shape, _shape.N);
-        if (call.M == 0) return;
+        var m = NodeInputs.Rows(shape, _shape.K);
+        var y = NodeInputs.Output(Api, context, shape, _shape.N);
+        if (m == 0) return;
 
+        var call = CudaParams.Of(Weights(context), m, _type);
         call.A = Api.Data(a);
-        call.B = Api.Data(Api.Input(context, OpSchema.B));
-        call.Scales = Api.Data(Api.Input(context, OpSchema.Scales));
-        call.ChannelScales = Api.Data(Api.Input(context, OpSchema.ChannelScales));
-        if (_hasZeroPoints) call.ZeroPoints = Api.Data(Api.Input(context, OpSchema.ZeroPoints));
+        call.Y = y;
         call.Bias = NodeInputs.Bias(Api, context, _type, _shape.N);
 
         var plan = CudaPlanner.Plan(_shape, call.M, _type, _hasZeroPoints, _maxAccumulator, _context.Device);
@@ -78,4 +76,12 @@ internal sealed unsafe class CudaIntScaleKernel : INodeKernel
             if (scratch != null) Api.Free(_allocator, scratch);
         }
     }
+
+    /// <summary>The weights of a call, where ORT says that they are.</summary>
+    private WeightView Weights(void* context) => new(
+        _shape,
+        (byte*)Api.Data(Api.Input(context, OpSchema.B)),
+        (short*)Api.Data(Api.Input(context, OpSchema.Scales)),
+        (float*)Api.Data(Api.Input(context, OpSchema.ChannelScales)),
+        _hasZeroPoints ? (byte*)Api.Data(Api.Input(context, OpSchema.ZeroPoints)) : null);
 }

@@ -6,6 +6,7 @@ using Onnx.IntScale.Bench;
 var root = new RootCommand("Measures com.intscale::MatMulNBitsIntScale against ONNX Runtime's own operators, in one process and in turn.")
 {
     CpuCommand.Create(),
+    CheckCommand.Create(),
     TwinCommand.Create(),
     ModelCommand.Create(),
     ModelCommand.CreateProbe(),

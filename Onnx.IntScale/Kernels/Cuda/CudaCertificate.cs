@@ -13,10 +13,7 @@ internal static unsafe class CudaCertificate
         var result = CudaDriver.Alloc(sizeof(ulong));
         try
         {
-            var parameters = CudaParams.Of(weights.Shape, 0, ElementType.Float);
-            parameters.B = weights.B;
-            parameters.Scales = weights.Scales;
-            parameters.ZeroPoints = weights.ZeroPoints;
+            var parameters = CudaParams.Of(weights, 0, ElementType.Float);
             parameters.Y = (void*)result;
             CudaDriver.Fill(result, 0, sizeof(ulong), stream);
             CudaMatMul.Launch(context, CudaPlanner.Certificate(weights.Shape), parameters, stream);

@@ -46,15 +46,19 @@ internal unsafe struct CudaParams
     /// <summary>Rows that A8 has room for: M rounded up to whole tiles.</summary>
     public int A8Rows;
 
-    /// <summary>Sizes and type of a call; pointers are still to be filled in.</summary>
-    public static CudaParams Of(MatMulShape shape, int m, ElementType type) => new()
+    /// <summary>A call with these weights; A, Y, bias and scratch are still to be filled in.</summary>
+    public static CudaParams Of(in WeightView weights, int m, ElementType type) => new()
     {
+        B = weights.B,
+        Scales = weights.Scales,
+        ChannelScales = weights.ChannelScales,
+        ZeroPoints = weights.ZeroPoints,
         M = m,
-        N = shape.N,
-        K = shape.K,
-        KBlocks = shape.KBlocks,
-        BlockSize = shape.BlockSize,
-        Bits = shape.Bits,
+        N = weights.Shape.N,
+        K = weights.Shape.K,
+        KBlocks = weights.Shape.KBlocks,
+        BlockSize = weights.Shape.BlockSize,
+        Bits = weights.Shape.Bits,
         Type = (int)type,
     };
 }
