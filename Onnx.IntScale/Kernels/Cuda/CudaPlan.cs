@@ -49,7 +49,7 @@ internal static class CudaPlanner
     public static CudaPlan Plan(MatMulShape shape, int m, ElementType type, bool hasZeroPoints, long maxAccumulator, in CudaDevice device)
     {
         var quantize = new CudaLaunch(0, m, 1, 1, 256, 1, 0, false);
-        var matMul = new CudaLaunch(1, (shape.N + 63) / 64, m, 1, 64, 1, 0, true);
+        var matMul = new CudaLaunch(1, m, (shape.N + 63) / 64, 1, 64, 1, 0, true);
         var stride = (shape.K + 127) / 128 * 128L;
         return new(quantize, matMul, m, ((m * stride) + 1023) / 1024 * 1024, m);
     }
