@@ -8,6 +8,7 @@ var root = new RootCommand("Measures com.intscale::MatMulNBitsIntScale against O
     CpuCommand.Create(),
     CudaCommand.Create(),
     CudaModelCommand.Create(),
+    CheckCommand.Create(),
     TwinCommand.Create(),
     ModelCommand.Create(),
     ModelCommand.CreateProbe(),
