@@ -69,7 +69,8 @@ internal static class CudaBench
         return rows;
     }
 
-    private static int NodesFor(MatMulShape shape)
+    /// <summary>Weight sets that no cache holds: at least 8, and so many that int4 weights exceed 4 times the L2 cache.</summary>
+    public static int NodesFor(MatMulShape shape)
     {
         var l2 = Gpu.First()?.L2Bytes is > 0 and var bytes ? bytes : L2Unknown;
         return (int)Math.Clamp((4 * l2 / ((long)shape.N * shape.RowBytes)) + 1, LeastNodes, MostNodes);

@@ -7,6 +7,7 @@ var root = new RootCommand("Measures com.intscale::MatMulNBitsIntScale against O
 {
     CpuCommand.Create(),
     CudaCommand.Create(),
+    CudaKernelCommand.Create(),
     CudaModelCommand.Create(),
     CheckCommand.Create(),
     TwinCommand.Create(),
@@ -20,7 +21,7 @@ try
     foreach (var error in parsed.Errors) Console.Error.WriteLine($"error: {error.Message}");
     return parsed.Errors.Count > 0 ? 2 : parsed.Invoke(new InvocationConfiguration { EnableDefaultExceptionHandler = false });
 }
-catch (Exception e) when (e is BenchException or ModelException or OrtException or OnnxRuntimeException)
+catch (Exception e) when (e is BenchException or ModelException or OrtException or OnnxRuntimeException or CudaException)
 {
     Console.Error.WriteLine($"error: {e.Message.ReplaceLineEndings(" ")}");
     return 2;
