@@ -75,7 +75,7 @@ public sealed class WrittenModelTests
 
     private static ModelFile Write(string folder, WeightForm form, ElementType type = ElementType.Float16)
     {
-        LlamaModel.Write(Path.Combine(folder, "model.onnx"), Tiny, form, type, seed: 1, replace: false, _ => { });
+        LlamaModel.Write(Path.Combine(folder, "model.onnx"), Tiny, new LlamaOptions(form, type), replace: false, _ => { });
         return ModelFile.Load(folder);
     }
 

@@ -81,6 +81,8 @@ public sealed class CliTests
         ["verify", "{in}", "--json"],
         ["verify", "{in}/model.onnx.data"],
         ["inspect", "{in}/none.onnx"],
+        ["kernels", "--cuda", "--cc", "7.5"],
+        ["kernels", "--cuda", "--sm", "x"],
         ["frobnicate"]);
 
     [Theory]
@@ -114,6 +116,18 @@ public sealed class CliTests
         Assert.Equal(0, run.Code);
         Assert.Contains("Example", run.Out, StringComparison.Ordinal);
         Assert.Contains($"intscale {command}", run.Out, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void Kernels_Cuda_PrintsPlansWithoutAGpu()
+    {
+        var run = Run("kernels", "--cuda", "--k", "4096", "--n", "14336", "--cc", "8.0", "--sm", "108");
+        Assert.Equal((0, ""), (run.Code, run.Error));
+        Assert.Contains("compute capability 8.0 with 108 SMs", run.Out, StringComparison.Ordinal);
+        Assert.Contains("| 4096   |", run.Out, StringComparison.Ordinal);
+        var json = System.Text.Json.JsonDocument.Parse(Run("kernels", "--cuda", "--m", "7", "--json").Out).RootElement;
+        Assert.Equal(7, json.GetProperty("plans")[0].GetProperty("m").GetInt32());
+        Assert.NotEqual("", json.GetProperty("plans")[0].GetProperty("matmul").GetProperty("kernel").GetString());
     }
 
     /// <summary>Runs the tool in the checkout's folder, as the README does.</summary>

@@ -31,6 +31,9 @@ public sealed class ModelWriter : IDisposable
         _files = new(Path.GetDirectoryName(full)!);
     }
 
+    /// <summary>Whether <see cref="Commit"/> waits until the data is on the disk; a model that is made to be measured and deleted need not be.</summary>
+    internal bool Flush { get; init; } = true;
+
     /// <summary>Bytes of tensor data written so far.</summary>
     public long DataBytes => _data?.Length ?? 0;
 
@@ -105,7 +108,7 @@ public sealed class ModelWriter : IDisposable
     {
         var graph = _files.Add(_modelName);
         graph.Write(model);
-        _files.Commit(_replace, cancel);
+        _files.Commit(_replace, cancel, Flush);
         return graph.Length;
     }
 

@@ -51,11 +51,11 @@ internal sealed class StagedFile : IDisposable
         return Length = _stream.Position;
     });
 
-    /// <summary>Waits until all of it is on the disk, and closes it.</summary>
+    /// <summary>Waits until all of it is on the disk, unless told not to, and closes it.</summary>
     /// <exception cref="ModelException">The disk is full, and the like.</exception>
-    public void Finish() => Guard(() =>
+    public void Finish(bool flush = true) => Guard(() =>
     {
-        if (_stream.CanWrite) _stream.Flush(flushToDisk: true);
+        if (flush && _stream.CanWrite) _stream.Flush(flushToDisk: true);
         _stream.Dispose();
         return true;
     });

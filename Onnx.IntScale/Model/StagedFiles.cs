@@ -56,10 +56,11 @@ internal sealed class StagedFiles : IDisposable
     /// <summary>Gives every file its name.</summary>
     /// <param name="replace">Whether files that have those names may be replaced.</param>
     /// <param name="cancel">Stops before the first rename, never between two.</param>
+    /// <param name="flush">Whether the data must be on the disk first.</param>
     /// <exception cref="ModelException">A file exists, or cannot be written or renamed; everything is as it was before.</exception>
-    public void Commit(bool replace, CancellationToken cancel = default)
+    public void Commit(bool replace, CancellationToken cancel = default, bool flush = true)
     {
-        foreach (var file in _files) file.Finish();
+        foreach (var file in _files) file.Finish(flush);
         cancel.ThrowIfCancellationRequested();
         var aside = new List<string>();
         var placed = new List<StagedFile>();

@@ -45,7 +45,8 @@ internal unsafe struct OrtCustomOp
 }
 
 /// <summary>
-/// One registered variant: <c>MatMulNBitsIntScale</c> for one element type of A. ORT picks the variant by the types of the inputs.
+/// One registered variant: <c>MatMulNBitsIntScale</c> for one element type of A on one execution provider. ORT picks the variant by the
+/// types of the inputs and by the provider it gives the node to: the first in the session's order that has a variant.
 /// The C struct comes first, so that a callback's OrtCustomOp* is also a pointer to this.
 /// </summary>
 [StructLayout(LayoutKind.Sequential)]
@@ -54,7 +55,15 @@ internal unsafe struct OpVariant
     public OrtCustomOp Op;
     public OrtApi Api;
     public ElementType Type;
+    public ExecutionProvider Provider;
 
     /// <summary>The variant that a callback is about.</summary>
     public static OpVariant* Of(OrtCustomOp* op) => (OpVariant*)op;
+}
+
+/// <summary>Where a variant computes.</summary>
+internal enum ExecutionProvider
+{
+    Cpu,
+    Cuda,
 }

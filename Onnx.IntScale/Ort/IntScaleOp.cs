@@ -4,7 +4,8 @@ namespace Onnx.IntScale;
 
 /// <summary>
 /// What ORT is told about <c>com.intscale::MatMulNBitsIntScale</c>: inputs A, B, scales, channel_scales, zero_points (optional),
-/// bias (optional), output Y. A, bias and Y share a type; there is one variant for each.
+/// bias (optional), output Y. A, bias and Y share a type; there is one variant for each, on each execution provider.
+/// Inputs and output lie in the provider's own memory.
 /// Callbacks are called by native code: nothing may be thrown out of them.
 /// </summary>
 internal static unsafe class IntScaleOp
@@ -15,13 +16,15 @@ internal static unsafe class IntScaleOp
     private const int Optional = 1;
 
     private static readonly byte* Name = (byte*)Marshal.StringToCoTaskMemUTF8(OpSchema.OpType);
+    private static readonly byte* Cuda = (byte*)Marshal.StringToCoTaskMemUTF8("CUDAExecutionProvider");
 
-    /// <summary>Makes the variant for one element type of A, for good.</summary>
-    public static OrtCustomOp* Create(OrtApi api, ElementType type)
+    /// <summary>Makes the variant for one element type of A on one execution provider, for good.</summary>
+    public static OrtCustomOp* Create(OrtApi api, ElementType type, ExecutionProvider provider)
     {
         var variant = (OpVariant*)NativeMemory.AllocZeroed((nuint)sizeof(OpVariant));
         variant->Api = api;
         variant->Type = type;
+        variant->Provider = provider;
         variant->Op = new OrtCustomOp
         {
             Version = OrtApi.Version,
@@ -56,7 +59,7 @@ internal static unsafe class IntScaleOp
     private static byte* GetName(OrtCustomOp* op) => Name;
 
     [UnmanagedCallersOnly]
-    private static byte* GetExecutionProviderType(OrtCustomOp* op) => null;
+    private static byte* GetExecutionProviderType(OrtCustomOp* op) => OpVariant.Of(op)->Provider == ExecutionProvider.Cuda ? Cuda : null;
 
     [UnmanagedCallersOnly]
     private static int GetInputType(OrtCustomOp* op, nuint index) => (int)index switch

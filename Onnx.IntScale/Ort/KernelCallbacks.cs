@@ -10,15 +10,20 @@ internal static unsafe class KernelCallbacks
     public static void* Create(OrtCustomOp* op, void** _, void* info, void** kernel)
     {
         var variant = OpVariant.Of(op);
+        var node = "?";
         try
         {
-            *kernel = IntScaleKernel.Create(variant->Api, variant->Type, info);
+            node = variant->Api.NodeName(info);
+            INodeKernel made = variant->Provider == ExecutionProvider.Cuda
+                ? new CudaIntScaleKernel(variant->Api, variant->Type, info, node)
+                : new IntScaleKernel(variant->Api, variant->Type, info, node);
+            *kernel = KernelHandle.Of(made);
             return null;
         }
         catch (Exception e)
         {
             *kernel = null;
-            return OrtStatus.From(variant->Api, e);
+            return OrtStatus.From(variant->Api, Named(node, e));
         }
     }
 
@@ -26,7 +31,7 @@ internal static unsafe class KernelCallbacks
     [UnmanagedCallersOnly]
     public static void* Compute(void* kernel, void* context)
     {
-        var self = IntScaleKernel.Of(kernel);
+        var self = KernelHandle.Kernel(kernel);
         try
         {
             self.Compute(context);
@@ -34,7 +39,7 @@ internal static unsafe class KernelCallbacks
         }
         catch (Exception e)
         {
-            return OrtStatus.From(self.Api, e);
+            return OrtStatus.From(self.Api, Named(self.Node, e));
         }
     }
 
@@ -44,11 +49,20 @@ internal static unsafe class KernelCallbacks
     {
         try
         {
-            IntScaleKernel.Of(kernel).Destroy();
+            KernelHandle.Kernel(kernel).Release();
+            KernelHandle.Free(kernel);
         }
         catch (Exception)
         {
             // ORT gives no way to report it, and a leak is better than a dead process.
         }
     }
+
+    /// <summary>What is the model's or the GPU's fault names the node.</summary>
+    private static Exception Named(string node, Exception e) => e switch
+    {
+        NodeFaultException => new NodeFaultException($"node '{node}' ({OpSchema.FullName}): {e.Message}"),
+        CudaException => new CudaException($"node '{node}' ({OpSchema.FullName}): {e.Message}"),
+        _ => e,
+    };
 }

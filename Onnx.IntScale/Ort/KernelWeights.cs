@@ -4,20 +4,24 @@ namespace Onnx.IntScale;
 
 /// <summary>
 /// A node's attributes and constant inputs, read and checked once, when ORT creates the kernel. Nothing is copied: the view points
-/// into ORT's initializers, which the session keeps for as long as it has the kernel.
+/// into ORT's initializers, in the memory of the node's device, which the session keeps for as long as it has the kernel.
 /// </summary>
 internal static unsafe class KernelWeights
 {
     private const int UInt8 = 2;
     private const int Int16 = 5;
-    private const string ConvertAgain = "convert the model again";
 
-    /// <summary>Reads and checks the weights of a node.</summary>
+    /// <summary>The remedy for most faults of a model.</summary>
+    public const string ConvertAgain = "convert the model again";
+
+    /// <summary>
+    /// Reads the weights of a node and checks their types and shapes. Values are not looked at: on a GPU they lie where the host cannot read.
+    /// </summary>
     /// <exception cref="NodeFaultException">The model is at fault; the message lacks the node's name.</exception>
     public static WeightView Read(OrtApi api, void* info)
     {
         var shape = ReadShape(api, info);
-        var weights = new WeightView(
+        return new WeightView(
             shape,
             (byte*)Constant(api, info, OpSchema.B, "B", UInt8, [shape.N, shape.KBlocks, shape.BlockBytes]),
             (short*)Constant(api, info, OpSchema.Scales, "scales", Int16, [shape.N, shape.KBlocks]),
@@ -25,14 +29,10 @@ internal static unsafe class KernelWeights
             api.HasInput(info, OpSchema.ZeroPoints)
                 ? (byte*)Constant(api, info, OpSchema.ZeroPoints, "zero_points", UInt8, [shape.N, shape.ZeroPointRowBytes])
                 : null);
-        CheckChannelScales(weights);
-        CheckCertificate(weights, api.IntAttribute(info, "max_accumulator"u8));
-        return weights;
     }
 
-    /// <summary>Says that A does not fit the weights.</summary>
-    public static string WrongK(long actual, long k) =>
-        $"the last dimension of A is {actual}, but the weights are for K={k}; feed A with {k} features, or {ConvertAgain}";
+    /// <summary>The certificate that the node claims, or null where it claims none.</summary>
+    public static long? Claimed(OrtApi api, void* info) => api.IntAttribute(info, "max_accumulator"u8);
 
     private static MatMulShape ReadShape(OrtApi api, void* info)
     {
@@ -74,12 +74,12 @@ internal static unsafe class KernelWeights
         return api.Data(value);
     }
 
-    private static void CheckChannelScales(in WeightView weights)
+    /// <summary>Refuses scales that are not finite.</summary>
+    public static void CheckChannelScales(ReadOnlySpan<float> scales)
     {
-        for (var n = 0; n < weights.Shape.N; n++)
+        for (var n = 0; n < scales.Length; n++)
         {
-            var scale = weights.ChannelScales[n];
-            if (!float.IsFinite(scale)) throw new NodeFaultException($"channel_scales[{n}] is {scale}, which is not finite; {ConvertAgain} from finite weights");
+            if (!float.IsFinite(scales[n])) throw new NodeFaultException($"channel_scales[{n}] is {scales[n]}, which is not finite; {ConvertAgain} from finite weights");
         }
     }
 
@@ -87,17 +87,22 @@ internal static unsafe class KernelWeights
     /// The sums must fit int32 whatever the activations, so the certificate is computed from the weights at hand and not believed.
     /// A node may lack the attribute: then the weights alone decide.
     /// </summary>
-    private static void CheckCertificate(in WeightView weights, long? claimed)
+    /// <param name="compute">Computes what the weights give.</param>
+    /// <param name="claimed">What the node says.</param>
+    /// <returns>What the weights give.</returns>
+    public static long CheckCertificate(Func<long> compute, long? claimed)
     {
         const string Remedy = ConvertAgain + " with a lower --max-accumulator";
         const long Limit = Certificate.Int32Limit;
         if (claimed > Limit) throw new NodeFaultException($"max_accumulator={claimed} does not fit int32 (at most {Limit}); {Remedy}");
-        var actual = Certificate.Compute(weights);
+        var actual = compute();
         if (actual > Limit) throw new NodeFaultException($"the weights' accumulator can reach {actual}, which does not fit int32 (at most {Limit}); {Remedy}");
         if (actual > claimed)
         {
             throw new NodeFaultException(
                 $"max_accumulator={claimed}, but the weights' accumulator can reach {actual}: the certificate is not of these weights; {ConvertAgain}");
         }
+
+        return actual;
     }
 }

@@ -26,7 +26,13 @@ internal static unsafe class OpRegistration
     {
         var domain = api.CreateCustomOpDomain((byte*)Marshal.StringToCoTaskMemUTF8(OpSchema.Domain));
         ReadOnlySpan<ElementType> types = [ElementType.Float, ElementType.Float16, ElementType.BFloat16];
-        foreach (var type in types) api.AddToDomain(domain, IntScaleOp.Create(api, type));
+        foreach (var type in types)
+        {
+            // Always both: without the CUDA provider in a session its variant is not looked at, and no driver is looked for.
+            api.AddToDomain(domain, IntScaleOp.Create(api, type, ExecutionProvider.Cpu));
+            api.AddToDomain(domain, IntScaleOp.Create(api, type, ExecutionProvider.Cuda));
+        }
+
         return domain;
     }
 }

@@ -89,6 +89,17 @@ internal readonly unsafe struct OrtApi : IEquatable<OrtApi>
         return new TensorShape(type, dims, (int)rank);
     }
 
+    /// <summary>Whether a tensor's elements lie in memory of the host.</summary>
+    public bool IsOnHost(void* value)
+    {
+        const int Cpu = 0;
+        void* memory;
+        int device;
+        Check(((delegate* unmanaged<void*, void**, void*>)_slots[OrtSlot.GetTensorMemoryInfo])(value, &memory));
+        ((delegate* unmanaged<void*, int*, void>)_slots[OrtSlot.MemoryInfoGetDeviceType])(memory, &device);
+        return device == Cpu;
+    }
+
     // What a kernel is created from
     /// <summary>An int attribute, or null where the node has none of that name (or one of another type).</summary>
     public long? IntAttribute(void* info, ReadOnlySpan<byte> name)
@@ -155,7 +166,7 @@ internal readonly unsafe struct OrtApi : IEquatable<OrtApi>
         }
     }
 
-    /// <summary>The execution provider's allocator (the session's arena on the CPU); release it.</summary>
+    /// <summary>The execution provider's allocator (the session's arena on the CPU, one of device memory on CUDA); release it.</summary>
     public void* Allocator(void* info)
     {
         void* allocator;
@@ -164,6 +175,14 @@ internal readonly unsafe struct OrtApi : IEquatable<OrtApi>
     }
 
     public void ReleaseAllocator(void* allocator) => ((delegate* unmanaged<void*, void>)_slots[OrtSlot.ReleaseAllocator])(allocator);
+
+    /// <summary>What memory an allocator gives; the allocator's own.</summary>
+    public void* MemoryOf(void* allocator)
+    {
+        void* memory;
+        Check(((delegate* unmanaged<void*, void**, void*>)_slots[OrtSlot.AllocatorGetInfo])(allocator, &memory));
+        return memory;
+    }
 
     public void* Alloc(void* allocator, long bytes)
     {
@@ -190,6 +209,26 @@ internal readonly unsafe struct OrtApi : IEquatable<OrtApi>
         void* value;
         Check(((delegate* unmanaged<void*, nuint, long*, nuint, void**, void*>)_slots[OrtSlot.KernelContext_GetOutput])(context, 0, dims, (nuint)rank, &value));
         return value;
+    }
+
+    /// <summary>The CUstream of this call.</summary>
+    public nint GpuStream(void* context)
+    {
+        nint stream;
+        Check(((delegate* unmanaged<void*, nint*, void*>)_slots[OrtSlot.KernelContext_GetGPUComputeStream])(context, &stream));
+        return stream;
+    }
+
+    /// <summary>
+    /// Memory for this call's stream. Given back with <see cref="Free"/> as soon as what uses it is launched: ORT hands it only to
+    /// what comes later on the same stream.
+    /// </summary>
+    public void* Scratch(void* context, void* memory, long bytes)
+    {
+        void* scratch;
+        var get = (delegate* unmanaged<void*, void*, nuint, void**, void*>)_slots[OrtSlot.KernelContext_GetScratchBuffer];
+        Check(get(context, memory, (nuint)bytes, &scratch));
+        return scratch;
     }
 
     /// <summary>

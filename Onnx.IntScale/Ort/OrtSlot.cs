@@ -22,6 +22,7 @@ internal static class OrtSlot
     public const int GetSymbolicDimensions = 63;
     public const int AllocatorAlloc = 75;
     public const int AllocatorFree = 76;
+    public const int AllocatorGetInfo = 77;
     public const int KernelInfoGetAttribute_int64 = 86;
     public const int KernelContext_GetInput = 90;
     public const int KernelContext_GetOutput = 91;
@@ -29,6 +30,9 @@ internal static class OrtSlot
     public const int ReleaseTypeInfo = 98;
     public const int ReleaseTensorTypeAndShapeInfo = 99;
     public const int ReleaseAllocator = 132;
+    public const int KernelContext_GetGPUComputeStream = 193;
+    public const int GetTensorMemoryInfo = 194;
+    public const int MemoryInfoGetDeviceType = 225;
     public const int KernelInfo_GetInputCount = 230;
     public const int KernelInfo_GetInputName = 232;
     public const int KernelInfo_GetInputTypeInfo = 234;
@@ -40,6 +44,7 @@ internal static class OrtSlot
     public const int SetSymbolicDimensions = 271;
     public const int ReadOpAttr = 272;
     public const int KernelContext_ParallelFor = 274;
+    public const int KernelContext_GetScratchBuffer = 277;
     public const int KernelInfoGetAllocator = 278;
     public const int GetTensorElementTypeAndShapeDataReference = 414;
 }

@@ -31,7 +31,7 @@ internal static unsafe class OrtStatus
     public static void* From(OrtApi api, Exception e) => e switch
     {
         NodeFaultException => Create(api, InvalidArgument, e.Message),
-        OrtException => Create(api, Fail, e.Message),
+        OrtException or CudaException => Create(api, Fail, e.Message),
         TypeInitializationException { InnerException: { } inner } => From(api, inner),
         _ => Create(api, Fail, $"{OpSchema.FullName}: {e.GetType().Name}: {e.Message}"),
     };

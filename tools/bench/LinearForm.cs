@@ -38,25 +38,41 @@ internal static class LinearForm
     /// <param name="type">Type of the activations.</param>
     public static void Write(GraphProto graph, ModelWriter writer, NodeProto matMul, TensorBuffer weight, int k, int n, WeightForm form, ElementType type)
     {
-        var name = matMul.Input[1];
         if (form == WeightForm.Float)
         {
             graph.Node.Add(matMul);
-            graph.Initializer.Add(FloatTensor(writer, name, [k, n], weight, type));
+            graph.Initializer.Add(FloatTensor(writer, matMul.Input[1], [k, n], weight, type));
             return;
         }
 
-        var quantized = WeightQuantizer.Quantize(new WeightMatrix(weight, ElementType.Float16, k, n, transposed: false), new QuantizeOptions());
+        Write(graph, writer, matMul, WeightQuantizer.Quantize(new WeightMatrix(weight, ElementType.Float16, k, n, transposed: false), new QuantizeOptions()), form, type);
+    }
+
+    /// <summary>Likewise for a weight set, whose float form are the very weights that the quantized ones stand for.</summary>
+    public static void Write(GraphProto graph, ModelWriter writer, NodeProto matMul, WeightSet weight, WeightForm form, ElementType type)
+    {
+        if (form != WeightForm.Float)
+        {
+            Write(graph, writer, matMul, weight.Quantized(), form, type);
+            return;
+        }
+
+        using var halves = HalfWeights.Dequantized(weight);
+        Write(graph, writer, matMul, halves, weight.Shape.K, weight.Shape.N, form, type);
+    }
+
+    private static void Write(GraphProto graph, ModelWriter writer, NodeProto matMul, QuantizedWeight quantized, WeightForm form, ElementType type)
+    {
+        var (name, shape, n) = (matMul.Input[1], quantized.Summary.Shape, quantized.Summary.Shape.N);
         if (form == WeightForm.IntScale4)
         {
             var initializers = IntScaleRewrite.Write(writer, quantized, name, NoNames);
-            var layer = new LinearLayer(matMul.Name, matMul, new WeightSource(initializers[0], false, name), k, n, type);
+            var layer = new LinearLayer(matMul.Name, matMul, new WeightSource(initializers[0], false, name), shape.K, n, type);
             graph.Node.Add(IntScaleRewrite.Node(layer, quantized.Summary, initializers));
             graph.Initializer.Add(initializers);
             return;
         }
 
-        var shape = quantized.Summary.Shape;
         TensorProto[] nBits =
         [
             writer.Append(name + "_Q4", DataType.Uint8, [n, shape.KBlocks, shape.BlockBytes], quantized.B),

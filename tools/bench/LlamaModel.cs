@@ -4,6 +4,14 @@ using DataType = Onnx.TensorProto.Types.DataType;
 
 namespace Onnx.IntScale.Bench;
 
+/// <summary>How a model is written.</summary>
+/// <param name="Form">How linear layers are kept.</param>
+/// <param name="Type">Type of the activations and the key/value cache.</param>
+/// <param name="Seed">Of the weights, which are the same in every form.</param>
+/// <param name="RandomCodes">Whether codes and scales are drawn, which is fast and makes the float form the very weights that they stand for; otherwise float16 weights are, and quantized.</param>
+/// <param name="PackedQkv">Whether query, key and value are one layer.</param>
+internal sealed record LlamaOptions(WeightForm Form, ElementType Type = ElementType.Float16, int Seed = 1, bool RandomCodes = false, bool PackedQkv = false);
+
 /// <summary>
 /// Writes a Llama model with seeded random weights, in the graph form of ONNX Runtime GenAI's model builder (as models/classics-13m
 /// has it); one weight is in memory at a time.
@@ -12,34 +20,35 @@ internal sealed class LlamaModel : IDisposable
 {
     private const float Epsilon = 1e-5f;
 
+    // Of random codes, as the quantizer's defaults.
+    private const int CodeBits = 4;
+    private const int CodeBlock = 128;
+
     private readonly LlamaShape _shape;
-    private readonly WeightForm _form;
-    private readonly ElementType _type;
+    private readonly LlamaOptions _options;
     private readonly RandomTensors _random;
     private readonly Action<string> _progress;
     private readonly ModelWriter _writer;
     private readonly GraphProto _graph = new() { Name = "main_graph" };
 
-    private LlamaModel(string path, LlamaShape shape, WeightForm form, ElementType type, int seed, bool replace, Action<string> progress)
+    private LlamaModel(string path, LlamaShape shape, LlamaOptions options, bool replace, Action<string> progress)
     {
-        (_shape, _form, _type, _progress) = (shape, form, type, progress);
-        _random = new(seed);
-        _writer = new(path, replace);
+        (_shape, _options, _progress) = (shape, options, progress);
+        _random = new(options.Seed);
+        _writer = new(path, replace) { Flush = false };
     }
 
     /// <summary>Writes a model.</summary>
     /// <param name="path">The .onnx file; its data goes beside it.</param>
     /// <param name="shape">Sizes.</param>
-    /// <param name="form">How linear layers are kept.</param>
-    /// <param name="type">Type of the activations and the key/value cache.</param>
-    /// <param name="seed">Of the weights, which are the same in every form.</param>
+    /// <param name="options">Form of the weights, and the like.</param>
     /// <param name="replace">Whether files that exist may be replaced.</param>
     /// <param name="progress">Told each layer's name.</param>
     /// <returns>Bytes written.</returns>
     /// <exception cref="ModelException">The output cannot be written.</exception>
-    public static long Write(string path, LlamaShape shape, WeightForm form, ElementType type, int seed, bool replace, Action<string> progress)
+    public static long Write(string path, LlamaShape shape, LlamaOptions options, bool replace, Action<string> progress)
     {
-        using var model = new LlamaModel(path, shape, form, type, seed, replace, progress);
+        using var model = new LlamaModel(path, shape, options, replace, progress);
         return model.Write();
     }
 
@@ -56,7 +65,7 @@ internal sealed class LlamaModel : IDisposable
 
         const string Embedding = "model.embed_tokens.weight";
         using (var table = _random.Normal(Embedding, (long)_shape.Vocabulary * _shape.Hidden, 1))
-            _graph.Initializer.Add(LinearForm.FloatTensor(_writer, Embedding, [_shape.Vocabulary, _shape.Hidden], table, _type));
+            _graph.Initializer.Add(LinearForm.FloatTensor(_writer, Embedding, [_shape.Vocabulary, _shape.Hidden], table, _options.Type));
         var residual = Node("Gather", "", "/model/embed_tokens/Gather", [Embedding, "input_ids"]);
         var branch = "";
         for (var i = 0; i < _shape.Layers; i++)
@@ -80,17 +89,20 @@ internal sealed class LlamaModel : IDisposable
             OpsetImport = { new OperatorSetIdProto { Domain = "", Version = 18 }, new OperatorSetIdProto { Domain = Ops.MicrosoftDomain, Version = 1 } },
             Graph = _graph,
         };
-        if (_form == WeightForm.IntScale4) proto.OpsetImport.Add(new OperatorSetIdProto { Domain = Ops.Domain, Version = Ops.DomainVersion });
+        if (_options.Form == WeightForm.IntScale4) proto.OpsetImport.Add(new OperatorSetIdProto { Domain = Ops.Domain, Version = Ops.DomainVersion });
         return _writer.DataBytes + _writer.Commit(proto);
     }
 
-    private DataType Float => _type == ElementType.Float ? DataType.Float : DataType.Float16;
+    private DataType Float => _options.Type == ElementType.Float ? DataType.Float : DataType.Float16;
 
     private string Attention(int i, string input)
     {
         var (at, weights) = ($"/model/layers.{i}/attn", $"model.layers.{i}.attn");
-        var heads = new[] { ("q", _shape.QueryWidth), ("k", _shape.KvWidth), ("v", _shape.KvWidth) }
-            .Select(p => Linear($"{at}/{p.Item1}_proj/MatMul", $"{weights}.{p.Item1}_proj.MatMul.weight", input, _shape.Hidden, p.Item2)).ToList();
+        (string Name, int Width)[] projections = _options.PackedQkv
+            ? [("qkv", _shape.QueryWidth + (2 * _shape.KvWidth))]
+            : [("q", _shape.QueryWidth), ("k", _shape.KvWidth), ("v", _shape.KvWidth)];
+        var heads = projections.Select(p => Linear($"{at}/{p.Name}_proj/MatMul", $"{weights}.{p.Name}_proj.MatMul.weight", input, _shape.Hidden, p.Width)).ToList();
+        if (_options.PackedQkv) heads.AddRange(["", ""]);
         var name = $"{at}/GroupQueryAttention";
         foreach (var part in new[] { "key", "value" })
         {
@@ -120,8 +132,8 @@ internal sealed class LlamaModel : IDisposable
     /// <summary>Root mean square norm of the residual stream, after adding a branch to it where there is one.</summary>
     private string Norm(string name, string weight, ref string residual, string branch, bool isLast = false)
     {
-        var ones = new byte[_shape.Hidden * Elements.SizeOf(_type)];
-        if (_type == ElementType.Float) MemoryMarshal.Cast<byte, float>(ones.AsSpan()).Fill(1);
+        var ones = new byte[_shape.Hidden * Elements.SizeOf(_options.Type)];
+        if (_options.Type == ElementType.Float) MemoryMarshal.Cast<byte, float>(ones.AsSpan()).Fill(1);
         else MemoryMarshal.Cast<byte, Half>(ones.AsSpan()).Fill(Half.One);
         _graph.Initializer.Add(new TensorProto { Name = weight, DataType = (int)Float, Dims = { _shape.Hidden }, RawData = ByteString.CopyFrom(ones) });
         if (branch.Length == 0)
@@ -144,8 +156,16 @@ internal sealed class LlamaModel : IDisposable
     private string Linear(string name, string weight, string input, int k, int n, string? output = null, bool intoResidual = false)
     {
         var matMul = new NodeProto { Name = name, OpType = "MatMul", Input = { input, weight }, Output = { output ?? $"{name}/output_0" } };
-        using var values = _random.Normal(weight, (long)k * n, 1 / Math.Sqrt(intoResidual ? 2.0 * _shape.Layers * k : k));
-        LinearForm.Write(_graph, _writer, matMul, values, k, n, _form, _type);
+        var deviation = 1 / Math.Sqrt(intoResidual ? 2.0 * _shape.Layers * k : k);
+        if (_options.RandomCodes)
+        {
+            var shape = new MatMulShape(k, n, CodeBits, CodeBlock);
+            LinearForm.Write(_graph, _writer, matMul, RandomCodes.Draw(shape, _random.Hash(weight), deviation), _options.Form, _options.Type);
+            return matMul.Output[0];
+        }
+
+        using var values = _random.Normal(weight, (long)k * n, deviation);
+        LinearForm.Write(_graph, _writer, matMul, values, k, n, _options.Form, _options.Type);
         return matMul.Output[0];
     }
 
@@ -169,7 +189,7 @@ internal sealed class LlamaModel : IDisposable
             using var cache = new TensorBuffer((long)_shape.Positions * half * sizeof(ushort));
             var values = MemoryMarshal.Cast<byte, Half>(cache.Slice(0, (int)cache.Length));
             for (var i = 0; i < values.Length; i++) values[i] = (Half)function(i / half * Math.Pow(_shape.RopeTheta, -(i % half) / (double)half));
-            _graph.Initializer.Add(LinearForm.FloatTensor(_writer, name, [_shape.Positions, half], cache, _type));
+            _graph.Initializer.Add(LinearForm.FloatTensor(_writer, name, [_shape.Positions, half], cache, _options.Type));
         }
     }
 

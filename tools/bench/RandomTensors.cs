@@ -38,29 +38,18 @@ internal sealed class RandomTensors
             var bits = 0UL;
             for (var i = 0; i < values.Length; i++, bits >>= 16)
             {
-                if ((i & 3) == 0) bits = SplitMix64(ref state);
+                if ((i & 3) == 0) bits = RandomCodes.SplitMix64(ref state);
                 values[i] = table[bits & (TableSize - 1)];
             }
         });
         return buffer;
     }
 
-    private static ulong SplitMix64(ref ulong state)
-    {
-        unchecked
-        {
-            var z = state += 0x9E3779B97F4A7C15;
-            z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9;
-            z = (z ^ (z >> 27)) * 0x94D049BB133111EB;
-            return z ^ (z >> 31);
-        }
-    }
-
-    /// <summary>FNV-1a of the name, after the seed.</summary>
-    private ulong Hash(string name)
+    /// <summary>A seed for what has this name: FNV-1a of the name, after the seed.</summary>
+    public ulong Hash(string name)
     {
         var hash = unchecked(14695981039346656037 + (ulong)_seed);
         foreach (var b in Encoding.UTF8.GetBytes(name)) hash = unchecked((hash ^ b) * 1099511628211);
-        return SplitMix64(ref hash);
+        return RandomCodes.SplitMix64(ref hash);
     }
 }

@@ -8,12 +8,14 @@ namespace Onnx.IntScale.Bench;
 /// </summary>
 internal sealed class WeightSet
 {
-    private WeightSet(MatMulShape shape)
+    /// <summary>A matrix of zeros, to be filled.</summary>
+    public WeightSet(MatMulShape shape)
     {
         Shape = shape;
         B = new byte[(long)shape.N * shape.RowBytes];
         Scales = new short[(long)shape.N * shape.KBlocks];
         ChannelScales = new float[shape.N];
+        MaxAccumulator = LargestScale(shape) * WorstChannel(shape);
     }
 
     /// <summary>K, N, bits, block_size.</summary>
@@ -28,8 +30,8 @@ internal sealed class WeightSet
     /// <summary>Units of the integers [N].</summary>
     public float[] ChannelScales { get; }
 
-    /// <summary>A bound of the accumulator that holds for every set of this shape (<see cref="Certificate"/>).</summary>
-    public long MaxAccumulator => LargestScale(Shape) * WorstChannel(Shape);
+    /// <summary>A bound of the accumulator (<see cref="Certificate"/>); unless another is given, one that holds for every set of <see cref="Random"/>.</summary>
+    public long MaxAccumulator { get; set; }
 
     /// <summary>Set number <paramref name="index"/> of a shape, the same on every machine. No two sets are equal: ONNX Runtime would keep one of them.</summary>
     public static WeightSet Random(MatMulShape shape, int index)
@@ -44,6 +46,10 @@ internal sealed class WeightSet
         foreach (ref var scale in set.ChannelScales.AsSpan()) scale = unit * (1 + random.NextSingle());
         return set;
     }
+
+    /// <summary>The same matrix as a converted weight; the arrays are shared.</summary>
+    public QuantizedWeight Quantized() =>
+        new(B, Scales, ChannelScales, new WeightSummary(Shape, B.LongLength + (Scales.LongLength * sizeof(short)) + (ChannelScales.LongLength * sizeof(float)), 0, MaxAccumulator, 0, 1, 1, 0));
 
     /// <summary>MatMulNBits' scales [N, KBlocks], as raw float32.</summary>
     public byte[] FloatScales()

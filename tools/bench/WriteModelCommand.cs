@@ -25,6 +25,8 @@ internal static class WriteModelCommand
         var output = new Argument<string>("OUT") { Description = "Folder of the new model." };
         var weights = new Option<string>("--weights") { Description = $"How linear layers are kept: {string.Join(", ", Forms.Keys)}, fp16 (float, whatever the type of activations).", DefaultValueFactory = _ => "fp16" };
         var activations = new Option<string>("--activations") { Description = $"Type of activations and cache: {string.Join(", ", Types.Keys)}.", DefaultValueFactory = _ => "float16" };
+        var randomCodes = new Option<bool>("--random-codes") { Description = "Draw codes and scales instead of quantizing normal weights: seconds instead of minutes, and every form, fp16 too, multiplies by the same weights." };
+        var packed = new Option<bool>("--packed-qkv") { Description = "Query, key and value in one layer." };
         var seed = new Option<int>("--seed") { Description = "Seed of the weights, which are the same in every form.", DefaultValueFactory = _ => 1 };
         var force = new Option<bool>("--force") { Description = "Replace what is there." };
         var command = new Command("write-model", """
@@ -34,10 +36,11 @@ internal static class WriteModelCommand
             Examples:
               bench write-model llama-3.2-1b /tmp/1b
               bench write-model llama-3.2-1b /tmp/1b-nbits --weights matmulnbits4
+              bench write-model llama-3-8b /tmp/8b-int4 --weights intscale4 --random-codes
               bench write-model out/classics-13m-int4 /tmp/classics-nbits --weights matmulnbits4
             """)
         {
-            shape, output, weights, activations, seed, force,
+            shape, output, weights, activations, randomCodes, packed, seed, force,
         };
         command.SetAction(parsed =>
         {
@@ -45,7 +48,7 @@ internal static class WriteModelCommand
             var type = Pick(Types, "--activations", parsed.GetValue(activations)!);
             var path = Path.Combine(parsed.GetValue(output)!, "model.onnx");
             var bytes = LlamaShape.All.FirstOrDefault(s => s.Name == parsed.GetValue(shape)) is { } llama
-                ? LlamaModel.Write(path, llama, form, type, parsed.GetValue(seed), parsed.GetValue(force), Console.Error.WriteLine)
+                ? LlamaModel.Write(path, llama, new LlamaOptions(form, type, parsed.GetValue(seed), parsed.GetValue(randomCodes), parsed.GetValue(packed)), parsed.GetValue(force), Console.Error.WriteLine)
                 : Twin(parsed.GetValue(shape)!, names, form, path, parsed.GetValue(force));
             Console.WriteLine($"{path}: {bytes / 1e6:F1} MB");
             return 0;

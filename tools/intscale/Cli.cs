@@ -62,7 +62,7 @@ internal static class Cli
     public static (int Code, string Message) Explain(Exception e) => e switch
     {
         OperationCanceledException => (Stopped, "stopped; nothing was written"),
-        ModelException or OrtException => (BadInput, e.Message),
+        ModelException or OrtException or CudaException => (BadInput, e.Message),
         IOException or UnauthorizedAccessException => (BadInput, $"{e.Message.TrimEnd('.')}; check free space and permissions"),
         OutOfMemoryException => (BadInput, "out of memory; close other programs or convert on a larger machine"),
         TypeInitializationException { InnerException: ArgumentException fault } => (BadInput, fault.Message),

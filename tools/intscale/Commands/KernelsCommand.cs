@@ -16,16 +16,22 @@ internal static class KernelsCommand
         var n = new Option<int>("--n") { Description = "Output channels.", DefaultValueFactory = _ => 4096 };
         var bits = new Option<int>("--bits") { Description = "Bits of a weight: 4 or 8.", DefaultValueFactory = _ => 4 };
         var block = new Option<int>("--block-size") { Description = "Weights that share a scale.", DefaultValueFactory = _ => 128 };
+        var cuda = new Option<bool>("--cuda") { Description = "Print the GPUs, and what the operator would launch on one, instead." };
+        var zeroPoints = new Option<bool>("--zero-points") { Description = "With --cuda: the weights have zero points." };
+        var accumulator = Cli.Number("--max-accumulator", "With --cuda: the weights' certificate.", Certificate.DefaultLimit);
+        var capability = new Option<string?>("--cc") { Description = "With --cuda: compute capability to plan for instead of this machine's, such as 8.0; 9.0 where there is no GPU." };
+        var sms = Cli.OptionalNumber<int>("--sm", "With --cuda: number of multiprocessors to plan for; 132 where there is no GPU.");
         var json = Cli.Json();
         var command = new Command("kernels", $"""
             Lists the CPU kernels, best first, times those that this processor runs on one thread, and marks what the operator would take.
-            {CpuKernels.Variable}=NAME forces one.
+            {CpuKernels.Variable}=NAME forces one. With --cuda, prints the plans of the GPU; {CudaKernels.Variable}=NAME forces a family of kernels.
 
-            Example:
+            Examples:
               intscale kernels --m 32 --k 4096 --n 14336
+              intscale kernels --cuda --k 4096 --n 14336
             """)
         {
-            m, k, n, bits, block, json,
+            m, k, n, bits, block, cuda, zeroPoints, accumulator, capability, sms, json,
         };
         command.SetAction(parsed =>
         {
@@ -33,7 +39,11 @@ internal static class KernelsCommand
             if (shape.Fault() is { } fault) throw new ModelException("kernels", fault);
             var rows = parsed.GetValue(m);
             if (rows is < 1 or > 1 << 16) throw new ModelException("kernels", $"m={rows} must lie between 1 and 65536");
-            return Run(shape, rows, parsed.GetValue(json));
+            if (!parsed.GetValue(cuda)) return Run(shape, rows, parsed.GetValue(json));
+            int? only = parsed.GetResult(m) is { Implicit: false } ? rows : null;
+            CudaDevice? device = parsed.GetValue(capability) == null && parsed.GetValue(sms) == null ? null : CudaPlans.Assume(parsed.GetValue(capability) ?? "9.0", parsed.GetValue(sms) ?? 132);
+            if (parsed.GetValue(accumulator) is < 0 or > Certificate.Int32Limit) throw new ModelException("kernels", $"--max-accumulator must lie between 0 and {Certificate.Int32Limit}");
+            return CudaPlans.Print(shape, only, parsed.GetValue(zeroPoints), parsed.GetValue(accumulator), device, parsed.GetValue(json));
         });
         return command;
     }

@@ -1,0 +1,112 @@
+using Onnx.IntScale.Bench;
+
+namespace Onnx.IntScale.Tests;
+
+/// <summary>Plans are pure, can be launched, and need only modules that were loaded when the node was made.</summary>
+public class CudaPlanTests
+{
+    private const int MostGridYz = 65535;
+    private const int MostThreads = 1024;
+    private const int MostCluster = 8;
+    private const int StaticShared = 48 * 1024;
+
+    private static readonly CudaDevice[] Devices =
+    [
+        new(9, 0, 132, 232448), // H100
+        new(8, 0, 108, 166912), // A100
+        new(8, 6, 84, 101376), // RTX 3090
+        new(8, 9, 20, 101376), // a laptop's
+        new(10, 0, 148, 232448), // B200
+        new(12, 0, 170, 101376), // RTX 5090
+    ];
+
+    private static readonly int[] Rows = [.. Enumerable.Range(1, 70), 127, 128, 129, 191, 192, 193, 255, 256, 257, 511, 512, 1000, 1024, 4096, 5000, 65535, 65536, 100_000, 1_000_000];
+
+    private static readonly (int K, int N)[] Sizes = [(4096, 4096), (4096, 14336), (14336, 4096), (4096, 128256), (1, 1), (33, 7), (100, 64), (128, 65), (2048, 2049), (129, 128), (16, 1), (384, 151936), (65536, 128)];
+
+    [Fact]
+    public void Plan_EveryShape_CanBeLaunched()
+    {
+        foreach (var (device, shape, type, zeroPoints, limit) in Nodes())
+        {
+            var modules = CudaPlanner.Modules(shape, type, zeroPoints, limit, device);
+            foreach (var m in Rows)
+            {
+                var plan = CudaPlanner.Plan(shape, m, type, zeroPoints, limit, device);
+                var where = $"{shape} M={m} {type} {device}: {plan}";
+                Assert.True(plan.MatMul.Threads > 0, where);
+                CheckLaunch(plan.MatMul, device, modules, where);
+                if (plan.Quantize.Threads > 0) CheckLaunch(plan.Quantize, device, modules, where);
+                Assert.True(plan.Quantize.Threads == 0 || plan.A8Bytes > 0, where);
+                if (plan.A8Bytes == 0) continue;
+                Assert.True(plan.A8Bytes % 1024 == 0 && plan.A8Rows >= m && plan.ScaleRows >= m, where);
+                Assert.True(plan.A8Bytes >= (long)plan.A8Rows * shape.K, where);
+            }
+        }
+    }
+
+    [Fact]
+    public void Plan_AsksForModulesThatAreThere()
+    {
+        foreach (var (device, shape, type, zeroPoints, limit) in Nodes())
+        {
+            foreach (var module in (string[])[.. CudaPlanner.Modules(shape, type, zeroPoints, limit, device), "certificate"])
+            {
+                var (_, image) = CudaModules.Image(module, device);
+                Assert.NotEmpty(image);
+            }
+        }
+    }
+
+    [Fact]
+    public void Plan_AllocatesNothing()
+    {
+        var device = Devices[0];
+        var shape = new MatMulShape(4096, 4096, 4, 128);
+        var total = 0L;
+        for (var m = 1; m < 100; m++) total += CudaPlanner.Plan(shape, m, ElementType.Float16, false, Certificate.DefaultLimit, device).A8Bytes;
+        var before = GC.GetAllocatedBytesForCurrentThread();
+        for (var m = 1; m < 100; m++) total += CudaPlanner.Plan(shape, m, ElementType.Float16, false, Certificate.DefaultLimit, device).A8Bytes;
+        Assert.Equal(before, GC.GetAllocatedBytesForCurrentThread());
+        Assert.True(total >= 0);
+    }
+
+    [Fact]
+    public void Kernels_IdsAreTheirPlaces()
+    {
+        for (var i = 0; i < CudaKernels.All.Count; i++) Assert.Equal(i, CudaKernels.All[i].Id);
+        Assert.Equal(CudaKernels.All.Count, CudaKernels.All.Select(k => k.Name).Distinct().Count());
+        Assert.Equal("certificate", CudaKernels.All[CudaPlanner.Certificate(new(128, 1, 4, 32)).Kernel].Module);
+    }
+
+    [Fact]
+    public void Check_CasesAreCertified()
+    {
+        foreach (var c in CheckCase.Edges(1).Where((_, i) => i % 20 == 0).Concat(CheckCase.Random(1, 20)))
+        {
+            using var data = new CheckData(c);
+            Assert.InRange(data.MaxAccumulator, 0, c.Limit);
+        }
+    }
+
+    private static IEnumerable<(CudaDevice Device, MatMulShape Shape, ElementType Type, bool ZeroPoints, long Limit)> Nodes() =>
+        from device in Devices
+        from size in Sizes
+        from block in new[] { 16, 32, 64, 128, 256 }
+        from bits in new[] { 4, 8 }
+        from type in Enum.GetValues<ElementType>()
+        from zeroPoints in new[] { false, true }
+        from limit in new[] { Certificate.DefaultLimit, Certificate.Int32Limit }
+        where type == ElementType.Float16 || block == 64
+        select (device, new MatMulShape(size.K, size.N, bits, block), type, zeroPoints, limit);
+
+    private static void CheckLaunch(in CudaLaunch launch, in CudaDevice device, IReadOnlyList<string> modules, string where)
+    {
+        Assert.True(launch.GridX > 0 && launch.GridY is > 0 and <= MostGridYz && launch.GridZ is > 0 and <= MostGridYz, where);
+        Assert.True(launch.Threads is > 0 and <= MostThreads && launch.Threads % 32 == 0, where);
+        Assert.True(launch.Cluster is >= 1 and <= MostCluster && launch.GridX % launch.Cluster == 0, where);
+        Assert.True(launch.Cluster == 1 || device.Major >= 9, where);
+        Assert.True(launch.SharedBytes >= 0 && launch.SharedBytes <= Math.Max(device.SharedBytesPerBlock, StaticShared), where);
+        Assert.Contains(CudaKernels.All[launch.Kernel].Module, modules);
+    }
+}

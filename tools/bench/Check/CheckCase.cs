@@ -1,0 +1,96 @@
+namespace Onnx.IntScale.Bench;
+
+/// <summary>How a case's numbers are drawn.</summary>
+internal enum CheckFlavor
+{
+    /// <summary>Random weights and activations with outliers.</summary>
+    Plain,
+
+    /// <summary>Codes, scales and activations at the ends of their ranges and of such signs that every sum reaches its certificate, up or down.</summary>
+    Saturated,
+
+    /// <summary>Rows of A that are zero, tiny, huge, or hold one NaN or infinity.</summary>
+    OddRows,
+}
+
+/// <summary>A random call of the operator, reproducible from its seed.</summary>
+/// <param name="M">Rows of A.</param>
+/// <param name="Shape">K, N, bits, block_size.</param>
+/// <param name="Type">Type of A, bias and Y.</param>
+/// <param name="ZeroPoints">Whether there are zero points.</param>
+/// <param name="Bias">Whether there is a bias.</param>
+/// <param name="Flavor">How numbers are drawn.</param>
+/// <param name="Limit">What no row's certificate passes; scales are as large as that allows.</param>
+/// <param name="Seed">Seed of the numbers.</param>
+internal sealed record CheckCase(int M, MatMulShape Shape, ElementType Type, bool ZeroPoints, bool Bias, CheckFlavor Flavor, long Limit, int Seed)
+{
+    private static readonly ElementType[] Types = [ElementType.Float16, ElementType.BFloat16, ElementType.Float];
+    private static readonly int[] Blocks = [16, 32, 64, 128, 256];
+
+    /// <summary>Every M up to 17, and the edges of tiles.</summary>
+    private static readonly int[] Rows = [.. Enumerable.Range(1, 17), 31, 32, 33, 63, 64, 65, 127, 128, 129, 191, 193, 255, 257];
+
+    /// <inheritdoc/>
+    public override string ToString() =>
+        $"M={M} K={Shape.K} N={Shape.N} bits={Shape.Bits} block={Shape.BlockSize} {Type}{(ZeroPoints ? " zero_points" : "")}{(Bias ? " bias" : "")} {Flavor} limit={Limit} seed={Seed}";
+
+    /// <summary>Every M with every block size, each with several K, among them ones that end within a chunk of 128 or a block; all else in turn.</summary>
+    public static IEnumerable<CheckCase> Edges(int seed)
+    {
+        var random = new Random(seed);
+        foreach (var m in Rows)
+        {
+            foreach (var block in Blocks)
+            {
+                for (var kind = 0; kind < 4; kind++) yield return Draw(random, m, block, kind);
+            }
+        }
+    }
+
+    /// <summary>So many random cases.</summary>
+    public static IEnumerable<CheckCase> Random(int seed, int count)
+    {
+        var random = new Random(unchecked(seed + 1));
+        for (var i = 0; i < count; i++)
+            yield return Draw(random, random.Next(4) == 0 ? random.Next(1, 600) : random.Next(1, 80), Blocks[random.Next(Blocks.Length)], random.Next(4));
+    }
+
+    /// <summary>Layers of language models, at the sizes that are timed.</summary>
+    public static IEnumerable<CheckCase> Layers(int seed)
+    {
+        var random = new Random(unchecked(seed + 2));
+        foreach (var (k, n) in new[] { (4096, 4096), (4096, 14336), (14336, 4096) })
+        {
+            foreach (var block in new[] { 32, 64, 128, 256 })
+            {
+                foreach (var m in new[] { 1, 8, 16, 64, 128, 256, 1024 })
+                    yield return new(m, new(k, n, 4, block), ElementType.Float16, random.Next(3) == 0, random.Next(3) == 0, CheckFlavor.Plain, Certificate.DefaultLimit, random.Next());
+            }
+        }
+    }
+
+    /// <param name="random">Source of the rest.</param>
+    /// <param name="m">M.</param>
+    /// <param name="block">Block size.</param>
+    /// <param name="kind">0, 1: sizes that fill tiles; 2: K in whole blocks, odd N; 3: any K and N.</param>
+    private static CheckCase Draw(Random random, int m, int block, int kind)
+    {
+        var chunk = Math.Max(128, block);
+        var k = kind switch
+        {
+            0 or 1 => chunk * random.Next(1, kind == 0 ? 9 : 24),
+            2 => block * random.Next(1, 2200 / block),
+            _ => random.Next(2) == 0 ? random.Next(1, 300) : random.Next(1, 2500),
+        };
+        var n = kind < 2 ? 64 * random.Next(1, 9) : random.Next(3) == 0 ? (64 * random.Next(1, 4)) + random.Next(-1, 2) : random.Next(1, 330);
+        return new(
+            m,
+            new(k, n, random.Next(8) == 0 ? 8 : 4, block),
+            Types[random.Next(Types.Length)],
+            random.Next(2) == 0,
+            random.Next(2) == 0,
+            (CheckFlavor)(random.Next(4) % 3),
+            random.Next(3) switch { 0 => Certificate.Int32Limit, 1 => Certificate.DefaultLimit, _ => Certificate.DefaultLimit * random.Next(1, 16) },
+            random.Next());
+    }
+}

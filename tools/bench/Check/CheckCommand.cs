@@ -1,0 +1,87 @@
+using System.CommandLine;
+
+namespace Onnx.IntScale.Bench;
+
+/// <summary><c>bench cuda-check</c>.</summary>
+internal static class CheckCommand
+{
+    private const int FaultsShown = 20;
+
+    public static Command Create()
+    {
+        var seed = new Option<int>("--seed") { Description = "Seed of all numbers; 0 for another one each time." };
+        var cases = new Option<int>("--cases") { Description = "Random cases, on top of those at the edges of tiles.", DefaultValueFactory = _ => 200 };
+        var layers = new Option<bool>("--layers") { Description = "Also layers of language models, at the sizes that are timed." };
+        var sessions = new Option<bool>("--sessions") { Description = "Also the operator inside ONNX Runtime, against the CPU's." };
+        var device = new Option<int>("--device") { Description = "Number of the GPU." };
+        var kernel = new Option<string?>("--kernel") { Description = "The only family of matmul kernels to use." };
+        var command = new Command("cuda-check", """
+            Runs the CUDA kernels on random calls and compares every bit with the scalar specification; ends with 1 where one differs.
+
+            Examples:
+              bench cuda-check --seed 7 --cases 500 --layers --sessions
+              compute-sanitizer bench cuda-check --cases 20
+            """)
+        {
+            seed, cases, layers, sessions, device, kernel,
+        };
+        command.SetAction(parsed =>
+        {
+            // First of all: the variable is read once.
+            if (parsed.GetValue(kernel) is { } only) Environment.SetEnvironmentVariable(CudaKernels.Variable, only);
+            var start = parsed.GetValue(seed) != 0 ? parsed.GetValue(seed) : Random.Shared.Next(1, int.MaxValue);
+            try
+            {
+                return Run(start, parsed.GetValue(cases), parsed.GetValue(layers), parsed.GetValue(sessions), parsed.GetValue(device));
+            }
+            catch (CudaException e)
+            {
+                throw new BenchException(e.Message);
+            }
+        });
+        return command;
+    }
+
+    private static int Run(int seed, int random, bool layers, bool sessions, int device)
+    {
+        using var check = new KernelCheck(device);
+        Console.WriteLine($"{check.Device}, seed {seed}");
+        IEnumerable<CheckCase> cases = [.. CheckCase.Edges(seed), .. CheckCase.Random(seed, random), .. layers ? CheckCase.Layers(seed) : []];
+        var (done, wrong) = (0, 0);
+        var kernels = new SortedDictionary<string, int>(StringComparer.Ordinal);
+        foreach (var c in cases)
+        {
+            var (names, fault) = Outcome(check, c);
+            kernels[names] = kernels.GetValueOrDefault(names) + 1;
+            Count($"{names}: {c}", fault);
+        }
+
+        if (sessions)
+        {
+            foreach (var (name, fault) in SessionCheck.Run(seed)) Count(name, fault);
+        }
+
+        foreach (var line in Text.Table(["kernels", "cases"], kernels.Select(k => new[] { k.Key, $"{k.Value}" }))) Console.WriteLine(line);
+        Console.WriteLine($"{done} cases, {wrong} mismatches");
+        return wrong == 0 ? 0 : 1;
+
+        void Count(string name, string? fault)
+        {
+            if (++done % 100 == 0) Console.Error.WriteLine($"{done} cases, {wrong} mismatches");
+            if (fault != null && wrong++ < FaultsShown) Console.WriteLine($"{name}: {fault}");
+        }
+    }
+
+    /// <summary>A kernel that fails leaves the device unusable, so the case is named.</summary>
+    private static CheckOutcome Outcome(KernelCheck check, CheckCase c)
+    {
+        try
+        {
+            return check.Run(c);
+        }
+        catch (CudaException e)
+        {
+            throw new BenchException($"{c}: {e.Message}");
+        }
+    }
+}

@@ -1,0 +1,70 @@
+using System.CommandLine;
+
+namespace Onnx.IntScale.Bench;
+
+/// <summary><c>bench cuda</c>.</summary>
+internal static class CudaCommand
+{
+    public static Command Create()
+    {
+        var shapes = new Option<string>("--shapes") { Description = "Weight matrices as KxN, with commas between.", DefaultValueFactory = _ => "4096x4096,4096x14336,14336x4096" };
+        var m = new Option<string>("--m") { Description = "Rows of activations (tokens), with commas between.", DefaultValueFactory = _ => "1,8,16,32,64,128,256,1024,4096" };
+        var block = new Option<int>("--block") { Description = "Weights that share a scale.", DefaultValueFactory = _ => 128 };
+        var nodes = new Option<int>("--nodes") { Description = "Nodes of a graph, each with weights of its own; 0 for at least 8, and so many that int4 weights exceed 4 times the L2 cache." };
+        var seconds = new Option<double>("--seconds") { Description = "Seconds for each operator at each shape and M; the operators take turns. A warm-up comes on top.", DefaultValueFactory = _ => 0.5 };
+        var operators = new Option<string>("--operators") { Description = $"Those to measure, with commas between; {CudaOperator.Reference} is always among them.", DefaultValueFactory = _ => string.Join(',', CudaOperator.All.Select(o => o.Name)) };
+        var graph = new Option<bool>("--graph") { Description = "Replay every operator's runs from a CUDA graph (enable_cuda_graph), which leaves out the host's time to launch kernels." };
+        var bandwidth = new Option<double>("--bandwidth") { Description = "Roofline: TB/s of the device's memory.", DefaultValueFactory = _ => Roofline.Default.BytesPerSecond / 1e12 };
+        var tops = new Option<double>("--tops") { Description = "Roofline: 10^12 int8 operations a second.", DefaultValueFactory = _ => Roofline.Default.OperationsPerSecond / 1e12 };
+        var ep = new Option<string>("--ep") { Description = "cuda, or cpu to try the benchmark itself.", DefaultValueFactory = _ => "cuda", Hidden = true };
+        var json = new Option<bool>("--json") { Description = "Machine-readable result on stdout; progress stays on stderr." };
+        var command = new Command("cuda", """
+            Times our operator, a float16 MatMul and MatMulNBits (default and ep.cuda.fpa_intb_gemm=1) on the CUDA execution provider.
+            Input and outputs are bound on the device; each node of a graph has weights of its own, so that they come from memory.
+            An operator whose output is wrong is not timed. It needs CUDA 13 and its libraries (tools/cuda/README.md).
+
+            Examples:
+              bench cuda --shapes 4096x4096 --m 1,64,1024
+              bench cuda --graph --block 64 --json
+            """)
+        {
+            shapes, m, block, nodes, seconds, operators, graph, bandwidth, tops, ep, json,
+        };
+        command.SetAction(parsed =>
+        {
+            var cuda = IsCuda(parsed.GetValue(ep)!);
+            var options = new CudaBenchOptions(
+                [.. CpuCommand.Parts("--shapes", parsed.GetValue(shapes)!).Select(s => CpuCommand.Shape(s, 4, parsed.GetValue(block)))],
+                CpuCommand.Numbers("--m", parsed.GetValue(m)!),
+                Operators(parsed.GetValue(operators)!),
+                parsed.GetValue(nodes),
+                parsed.GetValue(seconds),
+                parsed.GetValue(graph),
+                new Roofline(parsed.GetValue(bandwidth) * 1e12, parsed.GetValue(tops) * 1e12),
+                cuda);
+            var rows = CudaBench.Run(options, Console.Error.WriteLine);
+            var typed = $"bench {string.Join(' ', parsed.Tokens.Select(t => t.Value))}";
+            var gpu = cuda ? Gpu.First() : null;
+            Console.WriteLine(parsed.GetValue(json) ? CudaReport.Json(Machine.Describe(), gpu, typed, options, rows) : CudaReport.Text(Machine.Describe(), gpu, typed, options, rows));
+            return 0;
+        });
+        return command;
+    }
+
+    /// <summary>What --ep says.</summary>
+    internal static bool IsCuda(string ep) => ep switch
+    {
+        "cuda" => true,
+        "cpu" => false,
+        _ => throw new BenchException($"--ep: '{ep}' is neither cuda nor cpu"),
+    };
+
+    /// <summary>The chosen operators and the reference, in the order of the table.</summary>
+    private static IReadOnlyList<CudaOperator> Operators(string text)
+    {
+        var names = CpuCommand.Parts("--operators", text);
+        if (names.FirstOrDefault(n => CudaOperator.All.All(o => o.Name != n)) is { } unknown)
+            throw new BenchException($"--operators: '{unknown}' is none of: {string.Join(", ", CudaOperator.All.Select(o => o.Name))}");
+        return [.. CudaOperator.All.Where(o => o.Name == CudaOperator.Reference || names.Contains(o.Name))];
+    }
+}

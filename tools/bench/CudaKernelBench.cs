@@ -1,0 +1,237 @@
+using System.Runtime.InteropServices;
+
+namespace Onnx.IntScale.Bench;
+
+/// <summary>Times of the kernels alone at one shape.</summary>
+/// <param name="Shape">The weights.</param>
+/// <param name="M">Rows of A.</param>
+/// <param name="Sets">Weight sets, one after the other.</param>
+/// <param name="Variant">intscale, or its twin with float scales.</param>
+/// <param name="Kernels">Names of the kernels launched.</param>
+/// <param name="Us">Median time of a call in microseconds.</param>
+/// <param name="Tops">2·M·N·K operations over that time, in 10^12 a second.</param>
+/// <param name="WeightGbps">The weights, read once, over that time, in 10^9 bytes a second.</param>
+/// <param name="RooflineShare">The least time / this time.</param>
+/// <param name="Ratio">This time / that of the integer kernels.</param>
+internal sealed record CudaKernelRow(MatMulShape Shape, int M, int Sets, string Variant, string Kernels, double Us, double Tops, double WeightGbps, double RooflineShare, double Ratio);
+
+/// <summary>What to time.</summary>
+/// <param name="Shapes">Weight matrices.</param>
+/// <param name="M">Numbers of rows of A.</param>
+/// <param name="Sets">Weight sets, or 0 for as many as <see cref="CudaBench.NodesFor"/> says.</param>
+/// <param name="Rounds">Rounds, in which the variants take turns.</param>
+/// <param name="Graphs">Whether the calls are replayed from a CUDA graph; otherwise the host launches each.</param>
+/// <param name="Roofline">What the GPU can do.</param>
+internal sealed record CudaKernelOptions(IReadOnlyList<MatMulShape> Shapes, IReadOnlyList<int> M, int Sets, int Rounds, bool Graphs, Roofline Roofline);
+
+/// <summary>The kernels without ONNX Runtime: calls with one weight set after the other on a stream, between two CUDA events.</summary>
+internal sealed unsafe class CudaKernelBench : IDisposable
+{
+    // A measurement is as many passes over the sets as take about so long.
+    private const double MeasureMs = 4;
+
+    private readonly CudaContext _context;
+    private readonly nint _stream;
+    private readonly nint _start;
+    private readonly nint _end;
+
+    /// <summary>Opens a device.</summary>
+    /// <exception cref="CudaException">There is none, or it cannot be used.</exception>
+    public CudaKernelBench(int ordinal)
+    {
+        _context = CudaContext.OfDevice(ordinal);
+        using var use = _context.Use();
+        (_stream, _start, _end) = (CudaDriver.CreateStream(), CudaDriver.CreateEvent(), CudaDriver.CreateEvent());
+    }
+
+    private delegate CudaPlan Planner(MatMulShape shape, int m, ElementType type, bool hasZeroPoints, long maxAccumulator, in CudaDevice device);
+
+    /// <summary>What is timed: the operator's kernels and, where there are any, their twins, which read float16 scales in the integers' place.</summary>
+    private static IReadOnlyList<(string Name, Planner Plan, bool FloatScales)> Variants => [(CudaOperator.Ours, CudaPlanner.Plan, false)];
+
+    /// <summary>Times everything.</summary>
+    /// <exception cref="BenchException">A kernel computes something else than it should.</exception>
+    public IReadOnlyList<CudaKernelRow> Run(CudaKernelOptions options, Action<string> progress)
+    {
+        using var use = _context.Use();
+        var rows = new List<CudaKernelRow>();
+        foreach (var shape in options.Shapes)
+        {
+            var count = options.Sets > 0 ? options.Sets : CudaBench.NodesFor(shape);
+            progress($"{shape.K} x {shape.N}, block {shape.BlockSize}: making {count} weight sets");
+            var sets = Enumerable.Range(0, count).Select(i => RandomCodes.Draw(shape, (ulong)(i + 1), 1 / Math.Sqrt(shape.K))).ToList();
+            var limit = sets.Max(s => s.MaxAccumulator);
+            _context.Load(CudaPlanner.Modules(shape, ElementType.Float16, false, limit, _context.Device));
+            var weights = sets.Select(s => new DeviceWeights(s)).ToList();
+            try
+            {
+                foreach (var m in options.M)
+                {
+                    var lineup = Measure(sets, weights, limit, m, options);
+                    rows.AddRange(lineup);
+                    progress($"{shape.K} x {shape.N}, block {shape.BlockSize}, M={m}: " + string.Join(", ", lineup.Select(r => Text.F($"{r.Variant} {r.Us:F2} µs"))));
+                }
+            }
+            finally
+            {
+                weights.ForEach(w => w.Dispose());
+            }
+        }
+
+        return rows;
+    }
+
+    /// <inheritdoc/>
+    public void Dispose()
+    {
+        using var use = _context.Use();
+        CudaDriver.DestroyEvent(_start);
+        CudaDriver.DestroyEvent(_end);
+        CudaDriver.DestroyStream(_stream);
+    }
+
+    private List<CudaKernelRow> Measure(IReadOnlyList<WeightSet> sets, IReadOnlyList<DeviceWeights> weights, long limit, int m, CudaKernelOptions options)
+    {
+        var shape = sets[0].Shape;
+        using var values = new RandomTensors(m).Normal($"A{shape.K}", (long)m * shape.K, 1);
+        using var a = DeviceArray.Of(values)!;
+        var y = sets.Select(_ => new DeviceArray((long)m * shape.N * sizeof(ushort))).ToList();
+        var sequences = new List<Sequence>();
+        try
+        {
+            foreach (var variant in Variants)
+            {
+                var plan = variant.Plan(shape, m, ElementType.Float16, false, limit, _context.Device);
+                sequences.Add(new Sequence(this, plan, weights, a, y, m, variant.FloatScales, options.Graphs));
+                sequences[^1].Run(1);
+                Check(sets, values, y, m, variant.Name);
+            }
+
+            var times = sequences.Select(_ => new List<double>()).ToList();
+            foreach (var sequence in sequences) sequence.Calibrate(MeasureMs);
+            for (var round = 0; round < options.Rounds; round++)
+            {
+                for (var i = 0; i < sequences.Count; i++) times[i].Add(sequences[i].Run(sequences[i].Passes) / (sequences[i].Passes * sets.Count));
+            }
+
+            var ours = CudaOperator.All.Single(o => o.Name == CudaOperator.Ours);
+            return [.. sequences.Select((s, i) =>
+            {
+                var seconds = PairedTimer.Median(times[i]) / 1e3;
+                return new CudaKernelRow(
+                    shape, m, sets.Count, Variants[i].Name, s.Kernels, seconds * 1e6, 2.0 * m * shape.N * shape.K / seconds / 1e12,
+                    ours.WeightBytes(shape) / seconds / 1e9, options.Roofline.Seconds(shape, m, ours.WeightBytes(shape)) / seconds, PairedTimer.MedianRatio(times[i], times[0]));
+            })];
+        }
+        finally
+        {
+            sequences.ForEach(s => s.Dispose());
+            y.ForEach(x => x.Dispose());
+        }
+    }
+
+    /// <summary>The first and the last set's outputs: the integer kernels' bit for bit on a sample, their twins' nearly.</summary>
+    private static void Check(IReadOnlyList<WeightSet> sets, TensorBuffer a, IReadOnlyList<DeviceArray> y, int m, string variant)
+    {
+        var activations = MemoryMarshal.Cast<byte, Half>(a.Slice(0, checked((int)a.Length)));
+        foreach (var i in new[] { 0, sets.Count - 1 }.Distinct())
+            CudaCheck.Sampled(sets[i], activations, MemoryMarshal.Cast<byte, Half>(y[i].ToHost()), variant == CudaOperator.Ours ? 0 : 0.01, $"{variant} at K={sets[i].Shape.K}, N={sets[i].Shape.N}, M={m}, set {i}");
+    }
+
+    /// <summary>One weight set on the device, its scales in both forms.</summary>
+    private sealed class DeviceWeights(WeightSet set) : IDisposable
+    {
+        private readonly DeviceArray _b = Copy<byte>(set.B);
+        private readonly DeviceArray _integers = Copy<short>(set.Scales);
+        private readonly DeviceArray _halves = Copy<Half>(Array.ConvertAll(set.Scales, s => (Half)s));
+        private readonly DeviceArray _channelScales = Copy<float>(set.ChannelScales);
+
+        /// <summary>As kernels want them.</summary>
+        public WeightView View(bool floatScales) => new(
+            set.Shape, (byte*)_b.Pointer, (short*)(floatScales ? _halves : _integers).Pointer, (float*)_channelScales.Pointer, null);
+
+        public void Dispose()
+        {
+            foreach (var array in new[] { _b, _integers, _halves, _channelScales }) array.Dispose();
+        }
+
+        private static DeviceArray Copy<T>(T[] values)
+            where T : unmanaged
+        {
+            var array = new DeviceArray((long)values.Length * sizeof(T));
+            fixed (T* source = values) CudaDriver.CopyToDevice(array.Address, source, array.Bytes);
+            return array;
+        }
+    }
+
+    /// <summary>A call for every weight set.</summary>
+    private sealed class Sequence : IDisposable
+    {
+        private readonly CudaKernelBench _bench;
+        private readonly CudaPlan _plan;
+        private readonly CudaParams[] _calls;
+        private readonly DeviceArray _scratch;
+        private readonly nint _graph;
+
+        public Sequence(CudaKernelBench bench, in CudaPlan plan, IReadOnlyList<DeviceWeights> weights, DeviceArray a, IReadOnlyList<DeviceArray> y, int m, bool floatScales, bool graph)
+        {
+            (_bench, _plan) = (bench, plan);
+            _scratch = new DeviceArray(CudaMatMul.ScratchBytes(plan));
+            _calls = new CudaParams[weights.Count];
+            for (var i = 0; i < _calls.Length; i++)
+            {
+                ref var call = ref _calls[i];
+                call = CudaParams.Of(weights[i].View(floatScales), m, ElementType.Float16);
+                call.A = a.Pointer;
+                call.Y = y[i].Pointer;
+                CudaMatMul.UseScratch(ref call, plan, _scratch.Pointer);
+            }
+
+            if (!graph) return;
+            CudaDriver.BeginCapture(bench._stream);
+            Launch();
+            _graph = CudaDriver.EndCapture(bench._stream);
+        }
+
+        /// <summary>Passes over the sets in a measurement.</summary>
+        public int Passes { get; private set; } = 1;
+
+        /// <summary>Names of the kernels.</summary>
+        public string Kernels =>
+            (_plan.Quantize.Threads == 0 ? "" : CudaKernels.All[_plan.Quantize.Kernel].Name + " + ") + CudaKernels.All[_plan.MatMul.Kernel].Name;
+
+        /// <summary>Milliseconds of so many passes.</summary>
+        public double Run(int passes)
+        {
+            CudaDriver.Record(_bench._start, _bench._stream);
+            for (var i = 0; i < passes; i++)
+            {
+                if (_graph != 0) CudaDriver.LaunchGraph(_graph, _bench._stream);
+                else Launch();
+            }
+
+            CudaDriver.Record(_bench._end, _bench._stream);
+            CudaDriver.SynchronizeEvent(_bench._end);
+            return CudaDriver.Milliseconds(_bench._start, _bench._end);
+        }
+
+        /// <summary>Warms up, and finds how many passes take so long.</summary>
+        public void Calibrate(double ms)
+        {
+            Run(2);
+            Passes = (int)Math.Clamp(ms / Math.Max(Run(2) / 2, 1e-3), 1, 10000);
+            Run(Passes);
+        }
+
+        public void Dispose()
+        {
+            if (_graph != 0) CudaDriver.DestroyGraph(_graph);
+            _scratch.Dispose();
+        }
+
+        private void Launch()
+        {
+            foreach (ref readonly var call in _calls.AsSpan()) CudaMatMul.Launch(_bench._context, _plan, call, _bench._stream);
+        }
+    }
+}

@@ -1,0 +1,73 @@
+using System.CommandLine;
+using System.Text.Encodings.Web;
+using System.Text.Json;
+
+namespace Onnx.IntScale.Bench;
+
+/// <summary><c>bench cuda-kernels</c>.</summary>
+internal static class CudaKernelCommand
+{
+    private static readonly JsonSerializerOptions JsonOptions = new()
+    {
+        PropertyNamingPolicy = JsonNamingPolicy.SnakeCaseLower,
+        Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping,
+        WriteIndented = true,
+    };
+
+    public static Command Create()
+    {
+        var shapes = new Option<string>("--shapes") { Description = "Weight matrices as KxN, with commas between.", DefaultValueFactory = _ => "4096x4096,4096x14336,14336x4096" };
+        var m = new Option<string>("--m") { Description = "Rows of activations (tokens), with commas between.", DefaultValueFactory = _ => "1,8,16,32,64,128,256,1024,4096" };
+        var blocks = new Option<string>("--blocks") { Description = "Weights that share a scale, with commas between.", DefaultValueFactory = _ => "128" };
+        var sets = new Option<int>("--sets") { Description = "Weight sets, one after the other; 0 for at least 8, and so many that they exceed 4 times the L2 cache." };
+        var rounds = new Option<int>("--rounds") { Description = "Rounds, each of some milliseconds a kernel; medians are told.", DefaultValueFactory = _ => 25 };
+        var stream = new Option<bool>("--stream") { Description = "Let the host launch each kernel, instead of replaying a CUDA graph." };
+        var bandwidth = new Option<double>("--bandwidth") { Description = "Roofline: TB/s of the device's memory.", DefaultValueFactory = _ => Roofline.Default.BytesPerSecond / 1e12 };
+        var tops = new Option<double>("--tops") { Description = "Roofline: 10^12 int8 operations a second.", DefaultValueFactory = _ => Roofline.Default.OperationsPerSecond / 1e12 };
+        var device = new Option<int>("--device") { Description = "Number of the GPU." };
+        var kernel = new Option<string?>("--kernel") { Description = "The only family of matmul kernels to use." };
+        var json = new Option<bool>("--json") { Description = "Machine-readable result on stdout; progress stays on stderr." };
+        var command = new Command("cuda-kernels", """
+            Times our CUDA kernels alone, between CUDA events, activation quantization included. It needs an NVIDIA driver, not ONNX Runtime's CUDA provider.
+
+            Examples:
+              bench cuda-kernels --m 1,64,1024 --blocks 64,128,256
+              bench cuda-kernels --shapes 4096x14336 --stream --json
+            """)
+        {
+            shapes, m, blocks, sets, rounds, stream, bandwidth, tops, device, kernel, json,
+        };
+        command.SetAction(parsed =>
+        {
+            // First of all: the variable is read once.
+            if (parsed.GetValue(kernel) is { } only) Environment.SetEnvironmentVariable(CudaKernels.Variable, only);
+            var options = new CudaKernelOptions(
+                [.. CpuCommand.Numbers("--blocks", parsed.GetValue(blocks)!).SelectMany(b => CpuCommand.Parts("--shapes", parsed.GetValue(shapes)!).Select(s => CpuCommand.Shape(s, 4, b)))],
+                CpuCommand.Numbers("--m", parsed.GetValue(m)!),
+                parsed.GetValue(sets), parsed.GetValue(rounds), !parsed.GetValue(stream),
+                new Roofline(parsed.GetValue(bandwidth) * 1e12, parsed.GetValue(tops) * 1e12));
+            if (options.Rounds < 1) throw new BenchException("--rounds must be positive");
+            using var bench = new CudaKernelBench(parsed.GetValue(device));
+            var rows = bench.Run(options, Console.Error.WriteLine);
+            var (typed, gpu) = ($"bench {string.Join(' ', parsed.Tokens.Select(t => t.Value))}", Gpu.First());
+            Console.WriteLine(parsed.GetValue(json) ? JsonSerializer.Serialize(new { gpu, command = typed, options.Graphs, rows }, JsonOptions) : Report(gpu, typed, options, rows));
+            return 0;
+        });
+        return command;
+    }
+
+    private static string Report(Gpu? gpu, string typed, CudaKernelOptions options, IReadOnlyList<CudaKernelRow> rows) => string.Join(Environment.NewLine,
+    [
+        $"- GPU: {gpu?.Describe()}",
+        $"- `{typed}`",
+        $"- kernels between CUDA events, one weight set after the other, {(options.Graphs ? "replayed from a CUDA graph" : "launched by the host")}",
+        "",
+        .. Text.Table(
+            ["K x N", "block", "sets", "M", "scales", "kernels", "µs", "TOPS", "weights GB/s", "of roofline", "x integer"],
+            rows.Select(r => new[]
+            {
+                $"{r.Shape.K} x {r.Shape.N}", Text.F($"{r.Shape.BlockSize}"), Text.F($"{r.Sets}"), Text.F($"{r.M}"), r.Variant, r.Kernels, Text.F($"{r.Us:F2}"),
+                Text.F($"{r.Tops:F1}"), Text.F($"{r.WeightGbps:F0}"), Text.F($"{r.RooflineShare:F2}"), Text.F($"{r.Ratio:F2}"),
+            })),
+    ]);
+}
