@@ -49,7 +49,13 @@ internal static unsafe partial class CudaDriver
 
     public static void Free(nint address) => Check(MemFree(address), "freeing device memory");
 
-    public static void CopyToDevice(nint target, void* source, long bytes) => Check(MemcpyHtoD(target, source, (nuint)bytes), "copying to the device");
+    /// <summary>Copies host memory to the device; returns when it is there, for streams that do not wait for the legacy default one too.</summary>
+    public static void CopyToDevice(nint target, void* source, long bytes)
+    {
+        Check(MemcpyHtoD(target, source, (nuint)bytes), "copying to the device");
+        // From pageable memory the copy itself may only have begun.
+        Synchronize(0);
+    }
 
     /// <summary>Copies device memory to the host; returns when it is there.</summary>
     public static void CopyToHost(void* target, nint source, long bytes) => Check(MemcpyDtoH(target, source, (nuint)bytes), "copying from the device");

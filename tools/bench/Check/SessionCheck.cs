@@ -133,6 +133,7 @@ internal static unsafe class SessionCheck
             var host = data.Activations(i);
             CudaDriver.CopyToDevice(a.Address, host.Data, host.Length);
             session.RunWithBinding(run, binding);
+            binding.SynchronizeBoundOutputs();
             var fault = Specification.Difference(c, Specification.Compute(data, host), y.ToHost());
             if (fault != null) return $"run {i}: {fault}";
         }
