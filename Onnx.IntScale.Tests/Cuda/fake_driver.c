@@ -167,6 +167,10 @@ Result cuLaunchKernelEx(const struct LaunchConfig* c, Handle function, Handle* p
     int early = a->id == 6 && a->value.start_early == 1;
     if (!(cluster || early) || capability_major() < 9) return kInvalidValue;
   }
+  if (strncmp(function, "wgmma", 5) == 0) {
+    const uint64_t* map = parameters[1]; /* as cuTensorMapEncodeTiled below leaves it */
+    if (map[0] != (uintptr_t)p->b || map[1] != (uint64_t)p->k_blocks * p->block_size / 2 || map[2] != (uint64_t)p->n) return kInvalidValue;
+  }
   if (strcmp(function, "certificate") == 0) {
     certificate(p);
     return 0;
@@ -178,6 +182,14 @@ Result cuLaunchKernelEx(const struct LaunchConfig* c, Handle function, Handle* p
     memset(p->a_scales, 0x55, sizeof(float) * p->m);
   }
   if (strncmp(function, "quantize", 8) != 0) matmul(p);
+  return 0;
+}
+
+Result cuTensorMapEncodeTiled(uint64_t* map, int type, uint32_t rank, void* address, const uint64_t* sizes, const uint64_t* strides, const uint32_t* box,
+                              const uint32_t* steps, int interleave, int swizzle, int promotion, int fill) {
+  if ((uintptr_t)map % 64 || type != 0 || rank != 2 || (uintptr_t)address % 16 || strides[0] % 16 || strides[0] != sizes[0]) return kInvalidValue;
+  if (box[0] != 64 || box[1] != 64 || steps[0] != 1 || steps[1] != 1 || interleave != 0 || swizzle != 2 || fill != 0) return kInvalidValue;
+  map[0] = (uintptr_t)address, map[1] = sizes[0], map[2] = sizes[1];
   return 0;
 }
 

@@ -22,6 +22,9 @@ internal static unsafe partial class CudaDriver
     private static readonly delegate* unmanaged<CudaLaunchConfig*, nint, void**, void**, int> LaunchKernelEx =
         (delegate* unmanaged<CudaLaunchConfig*, nint, void**, void**, int>)Export("cuLaunchKernelEx");
 
+    private static readonly delegate* unmanaged<void*, int, uint, void*, ulong*, ulong*, uint*, uint*, int, int, int, int, int> TensorMapEncodeTiled =
+        (delegate* unmanaged<void*, int, uint, void*, ulong*, ulong*, uint*, uint*, int, int, int, int, int>)Export("cuTensorMapEncodeTiled", optional: true);
+
     /// <summary>Loads a cubin, or PTX text that ends in a zero byte, into the current context.</summary>
     /// <param name="image">The bytes.</param>
     /// <param name="name">What they are, for messages.</param>
@@ -65,11 +68,32 @@ internal static unsafe partial class CudaDriver
     public static void SetAttribute(CudaFunctionAttribute attribute, nint function, int value) =>
         Check(FuncSetAttribute(function, (int)attribute, value), $"setting {attribute} of a kernel");
 
-    /// <summary>Launches a kernel whose only parameter lies at <paramref name="parameter"/>, which is copied. Allocates nothing.</summary>
-    public static void Launch(CudaLaunchConfig* config, nint function, void* parameter)
+    /// <summary>Launches a kernel whose parameters lie at <paramref name="first"/> and, where it has two, <paramref name="second"/>; they are copied. Allocates nothing.</summary>
+    public static void Launch(CudaLaunchConfig* config, nint function, void* first, void* second)
     {
-        var result = LaunchKernelEx(config, function, &parameter, null);
+        var parameters = stackalloc void*[] { first, second };
+        var result = LaunchKernelEx(config, function, parameters, null);
         if (result != 0) throw CudaException.Of(result, NameOf(result), "launching a kernel");
+    }
+
+    /// <summary>Describes a matrix of bytes, of which kernels copy boxes of 64 rows by 64 bytes in the 64-byte swizzle. Allocates nothing.</summary>
+    /// <param name="map">128 bytes, 64-byte aligned.</param>
+    /// <param name="matrix">Address, 16-byte aligned.</param>
+    /// <param name="rows">Rows.</param>
+    /// <param name="rowBytes">Bytes of a row, a multiple of 16.</param>
+    public static void Describe(void* map, void* matrix, int rows, int rowBytes)
+    {
+        const int Bytes = 0;
+        const int Swizzle64 = 2;
+        const int Promote128 = 2;
+        const uint Box = 64;
+        if (TensorMapEncodeTiled == null) throw new CudaException("the driver cannot describe tensors (cuTensorMapEncodeTiled is missing); update the NVIDIA driver");
+        var sizes = stackalloc ulong[] { (ulong)rowBytes, (ulong)rows };
+        var pitch = (ulong)rowBytes;
+        var box = stackalloc uint[] { Box, Box };
+        var steps = stackalloc uint[] { 1, 1 };
+        var result = TensorMapEncodeTiled(map, Bytes, 2, matrix, sizes, &pitch, box, steps, 0, Swizzle64, Promote128, 0);
+        if (result != 0) throw CudaException.Of(result, NameOf(result), "describing the codes");
     }
 
     private static string Quoted(byte[] log)

@@ -1,3 +1,5 @@
+using System.Runtime.CompilerServices;
+
 namespace Onnx.IntScale;
 
 /// <summary>Launches the kernels of a call. Nothing is allocated, loaded or waited for, so that a call can be captured as a CUDA graph.</summary>
@@ -25,8 +27,11 @@ internal static unsafe class CudaMatMul
     }
 
     /// <summary>Launches one kernel on a stream.</summary>
+    [SkipLocalsInit]
     public static void Launch(CudaContext context, in CudaLaunch launch, in CudaParams parameters, nint stream)
     {
+        var map = default(CudaTensorMap.Storage);
+        var codes = CudaKernels.All[launch.Kernel].Module == "wgmma" ? CudaTensorMap.Of(parameters, ref map) : null;
         const int MostAttributes = 2;
         var attributes = stackalloc CudaLaunchAttribute[MostAttributes];
         var config = new CudaLaunchConfig
@@ -42,8 +47,8 @@ internal static unsafe class CudaMatMul
             Attributes = attributes,
         };
         if (launch.Cluster > 1) attributes[config.AttributeCount++] = CudaLaunchAttribute.Cluster(launch.Cluster);
-        // Devices before Hopper start kernels one after the other.
-        if (launch.Pdl && context.Device.Major >= 9) attributes[config.AttributeCount++] = CudaLaunchAttribute.StartEarly();
-        fixed (CudaParams* parameter = &parameters) CudaDriver.Launch(&config, context.Function(launch.Kernel), parameter);
+        // Machine code for 9.0 waits for the kernel before, the PTX for other devices does not.
+        if (launch.Pdl && context.Device is { Major: 9, Minor: 0 }) attributes[config.AttributeCount++] = CudaLaunchAttribute.StartEarly();
+        fixed (CudaParams* parameter = &parameters) CudaDriver.Launch(&config, context.Function(launch.Kernel), parameter, codes);
     }
 }

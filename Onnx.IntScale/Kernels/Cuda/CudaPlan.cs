@@ -1,11 +1,5 @@
 namespace Onnx.IntScale;
 
-/// <summary>One kernel function.</summary>
-/// <param name="Id">Its index in <see cref="CudaKernels.All"/>.</param>
-/// <param name="Module">The compiled source file it is in.</param>
-/// <param name="Name">Its symbol.</param>
-internal sealed record CudaKernel(int Id, string Module, string Name);
-
 /// <summary>One launch; Threads = 0: nothing to launch.</summary>
 /// <param name="Kernel"><see cref="CudaKernel.Id"/>.</param>
 /// <param name="GridX">Blocks.</param>
@@ -31,32 +25,3 @@ internal readonly record struct CudaPlan(CudaLaunch Quantize, CudaLaunch MatMul,
 /// <param name="SmCount">Multiprocessors.</param>
 /// <param name="SharedBytesPerBlock">The most shared memory that a block can have.</param>
 internal readonly record struct CudaDevice(int Major, int Minor, int SmCount, int SharedBytesPerBlock);
-
-/// <summary>The kernels.</summary>
-internal static class CudaKernels
-{
-    /// <summary>Environment variable that forces one family of matmul kernels.</summary>
-    public const string Variable = "INTSCALE_CUDA_KERNEL";
-
-    /// <summary>Every kernel.</summary>
-    public static readonly IReadOnlyList<CudaKernel> All = [new(0, "quantize", "quantize_rows"), new(1, "plain", "plain"), new(2, "certificate", "certificate")];
-}
-
-/// <summary>Chooses kernels: a pure function of sizes and device.</summary>
-internal static class CudaPlanner
-{
-    /// <summary>The plan of a call with M rows, M above 0.</summary>
-    public static CudaPlan Plan(MatMulShape shape, int m, ElementType type, bool hasZeroPoints, long maxAccumulator, in CudaDevice device)
-    {
-        var quantize = new CudaLaunch(0, m, 1, 1, 256, 1, 0, false);
-        var matMul = new CudaLaunch(1, m, (shape.N + 63) / 64, 1, 64, 1, 0, true);
-        var stride = (shape.K + 127) / 128 * 128L;
-        return new(quantize, matMul, m, ((m * stride) + 1023) / 1024 * 1024, m);
-    }
-
-    /// <summary>The modules that plans of a node may use, whatever M.</summary>
-    public static IReadOnlyList<string> Modules(MatMulShape shape, ElementType type, bool hasZeroPoints, long maxAccumulator, in CudaDevice device) => ["quantize", "plain"];
-
-    /// <summary>The launch that computes the overflow certificate.</summary>
-    public static CudaLaunch Certificate(MatMulShape shape) => new(2, shape.N, 1, 1, 128, 1, 0, false);
-}

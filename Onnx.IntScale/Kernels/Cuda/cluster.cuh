@@ -33,10 +33,3 @@ __device__ __forceinline__ void store_cluster(u32 address, int4 v, u32 barrier) 
     asm volatile("st.async.shared::cluster.mbarrier::complete_tx::bytes.v4.s32 [%0], {%1, %2, %3, %4}, [%5];" ::"r"(address), "r"(v.x), "r"(v.y), "r"(v.z), "r"(v.w), "r"(barrier)
                  : "memory");
 }
-
-// A bulk copy to the same place of every block in `mask`, counted by the same barrier of each.
-__device__ __forceinline__ void multicast_copy(u32 shared, const void* global, u32 bytes, u32 barrier, u16 mask) {
-    asm volatile("cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes.multicast::cluster [%0], [%1], %2, [%3], %4;" ::"r"(shared), "l"(global), "r"(bytes),
-                 "r"(barrier), "h"(mask)
-                 : "memory");
-}

@@ -23,7 +23,6 @@ struct Params {
     int m, n, k, k_blocks, block_size, bits;
     int type;                     // ONNX's number of T
     int a8_rows;                  // rows that a8 has room for: M rounded up to whole token tiles
-    int share;                    // thread blocks of a cluster that compute the same tokens; the others split K
 };
 
 // Element types, numbered as in ONNX.

@@ -13,11 +13,12 @@ using Accumulator = int[T::kTokens / 2];
 
 template <class T>
 struct Consumer {
+    static constexpr int kUnroll = T::kAhead || T::kBlock >= kStage ? 4 : 2;  // stages of the loop; what is issued ahead drains at its end
+
     int has_zeros, odd_first;    // whether there are zero points; whether the slice's first one is the high half of its byte
     int count;                   // stages
-    bool first_lane, releases;
-    u32 full, release;           // barriers of the slice: full ones here; empty ones of the block that this lane tells of them
-    u32 span_full, span_empty;
+    bool first_lane;
+    u32 full, span_full;         // barriers of the first stage and span; the empty ones lie behind them
     u32 tile;                    // first stage's activations
     u32 codes;                   // the lane's codes of the first stage
     u32 spans;
@@ -26,16 +27,12 @@ struct Consumer {
     u32 up[4], low[4];           // codes as they are stored
     u32 up_zeros[T::kParts], low_zeros[T::kParts];
 
-    __device__ __forceinline__ Consumer(const Params& p, u8* shared, const Barriers<T>& barriers, const Place& place, const Slice& slice, int s, int r)
+    __device__ __forceinline__ Consumer(const Params& p, u8* shared, const Barriers<T>& barriers, const Place& place, const Slice& slice, int r)
         : has_zeros(p.zero_points != nullptr), odd_first(first_group<T>(slice, 0) & 1), count(slice.count), first_lane(threadIdx.x % 32 == 0),
-          releases(threadIdx.x % 32 < place.share), full(barriers.full(s, 0)),
-          release(address_at(barriers.empty(s, 0), place.rank * place.share + (releases ? threadIdx.x % 32 : 0))),
-          span_full(barriers.span_full(s, 0)), span_empty(barriers.span_empty(s, 0)),
-          tile(wgmma_tile(shared_address(shared + s * T::kStages * T::kTokenBytes))),
-          codes(lane_codes<T::kBlock>(shared_address(shared + T::kCodesAt + s * T::kStages * T::kCodeBytes + r / 16 * 16 * kRowBytes), r % 8, threadIdx.x % 4)),
-          spans(shared_address(shared + T::kSpansAt + s * 2 * T::kSpanBytes)),
-          upper(p, T::kRows, r, place.tile * T::kRows + r, first_group<T>(slice, 0)), lower(p, T::kRows, r + 8, place.tile * T::kRows + r + 8, first_group<T>(slice, 0)),
-          tops(constant(0x80808080)) {}
+          full(barriers.full(0)), span_full(barriers.span_full(0)), tile(wgmma_tile(shared_address(shared))),
+          codes(lane_codes<T::kBlock>(shared_address(shared + T::kCodesAt + r / 16 * 16 * kRowBytes), r % 8, threadIdx.x % 4)),
+          spans(shared_address(shared + T::kSpansAt)), upper(p, T::kRows, r, place.row0 + r, first_group<T>(slice, 0)),
+          lower(p, T::kRows, r + 8, place.row0 + r + 8, first_group<T>(slice, 0)), tops(constant(0x80808080)) {}
 
     // Codes of a stage to registers, from its place in the ring, and the zero points: of the span, from its stage j on.
     __device__ __forceinline__ void load(u32 at, u32 parity, u32 span, u32 j) {
@@ -82,14 +79,14 @@ struct Consumer {
         // Places in the ring of these stages, and of the first one loaded here, which is two further on.
         u32 at = i % T::kStages, parity = i / T::kStages & 1;
         u32 after = (i + kCount) % T::kStages, after_parity = (i + kCount) / T::kStages & 1;
-        u32 first = tile + at * (T::kTokenBytes / 16), freed = release + at * 16;
+        u32 first = tile + at * (T::kTokenBytes / 16), freed = full + at * 16 + 8;
         u32 scale_rows[2] = {span + upper.scales + scale_offset(j), span + lower.scales + scale_offset(j)};
         auto set_of = [](int batch) { return batch / T::kParts / T::kStageBlocks * T::kParts + batch % T::kParts; };
         // A batch, the products of a group of weights within a stage, is over.
         auto finish = [&](int batch) {
             int s = batch / T::kParts, part = batch % T::kParts;
             pin(sums[set_of(batch) % kSets]);
-            if (part == T::kParts - 1 && releases) arrive_at(freed + s * 16);
+            if (part == T::kParts - 1 && first_lane) arrive(freed + s * 16);
             if (kCount == 1 || s % T::kStageBlocks == T::kStageBlocks - 1) fold(acc, sums[set_of(batch) % kSets], scales[batch]);
         };
 #pragma unroll
@@ -137,11 +134,11 @@ struct Consumer {
             u32 ahead = T::kZeros && first + kSpan < (u32)count ? index + 1 : index;
             wait_for_phase(span_full + ahead % 2 * 16, ahead / 2 & 1);
 #pragma unroll 1
-            for (; j + 4 <= end; j += 4) multiply<4>(first + j, j, span, next, acc, fragments);
-            if (j + 2 <= end) multiply<2>(first + j, j, span, next, acc, fragments), j += 2;
+            for (; j + kUnroll <= end; j += kUnroll) multiply<kUnroll>(first + j, j, span, next, acc, fragments);
+            if (kUnroll > 2 && j + 2 <= end) multiply<2>(first + j, j, span, next, acc, fragments), j += 2;
             if (j < end) multiply<1>(first + j, j, span, next, acc, fragments);
             __syncwarp();
-            if (first_lane) arrive(span_empty + index % 2 * 16);
+            if (first_lane) arrive(span_full + index % 2 * 16 + 8);
         }
     }
 

@@ -29,69 +29,56 @@ struct Ring {
 
 // Codes: constants, which need not wait for the kernel before.
 template <class T>
-__device__ __forceinline__ void produce_codes(const Params& p, const TensorMap& codes, u8* shared, const Barriers<T>& barriers, const Place& place, int s) {
-    Slice slice = slice_of<T>(p, place, s);
-    Ring<T> ring{barriers.full(s, 0)};
-    u32 memory = shared_address(shared + T::kCodesAt + s * T::kStages * T::kCodeBytes);
-    int row = place.tile * T::kRows;
+__device__ __forceinline__ void produce_codes(const Params& p, const TensorMap& codes, u8* shared, const Barriers<T>& barriers, const Place& place) {
+    Slice slice = slice_of<T>(p, place);
+    Ring<T> ring{barriers.full(0)};
+    u32 memory = shared_address(shared + T::kCodesAt);
 #pragma unroll 1
     for (int x = slice.begin * kRowBytes, end = x + slice.count * kRowBytes; x < end; x += kRowBytes, ring.next()) {
         ring.wait_until_empty();
         u32 full = ring.full + ring.at * 16;
         arrive_expecting(full, T::kCodeBytes);
 #pragma unroll
-        for (int g = 0; g < T::kRowGroups; g++) tensor_copy(memory + ring.at * T::kCodeBytes + g * 64 * kRowBytes, codes, x, row + g * 64, full);
+        for (int g = 0; g < T::kRowGroups; g++) tensor_copy(memory + ring.at * T::kCodeBytes + g * 64 * kRowBytes, codes, x, place.row0 + g * 64, full);
     }
     ring.add_nothing();
 }
 
-// Activations: this block's part of them, for all blocks that share them.
 template <class T>
-__device__ __forceinline__ void produce_tokens(const Params& p, u8* shared, const Barriers<T>& barriers, const Place& place, int s) {
-    Slice slice = slice_of<T>(p, place, s);
-    Ring<T> ring{barriers.full(s, 0)};
-    u32 bytes = T::kTokenBytes / place.share, from = place.part * bytes;
-    u32 memory = shared_address(shared + s * T::kStages * T::kTokenBytes + from);
+__device__ __forceinline__ void produce_tokens(const Params& p, u8* shared, const Barriers<T>& barriers, const Place& place) {
+    Slice slice = slice_of<T>(p, place);
+    Ring<T> ring{barriers.full(0)};
+    u32 memory = shared_address(shared);
     long long pitch = (long long)p.a8_rows * kStage;
-    const i8* source = p.a8 + slice.begin * pitch + blockIdx.y * T::kTokens * kStage + from;
-    u16 mask = (u16)(((1u << place.share) - 1) << place.rank * place.share);
+    const i8* source = p.a8 + slice.begin * pitch + (long long)place.token0 * kStage;
     wait_for_previous_kernel();
 #pragma unroll 1
     for (int i = 0; i < slice.count; i++, source += pitch, ring.next()) {
         ring.wait_until_empty();
         u32 full = ring.full + ring.at * 16;
         arrive_expecting(full, T::kTokenBytes);
-        if (place.share == 1) bulk_copy(memory + ring.at * T::kTokenBytes, source, bytes, full);
-        else multicast_copy(memory + ring.at * T::kTokenBytes, source, bytes, full, mask);
+        bulk_copy(memory + ring.at * T::kTokenBytes, source, T::kTokenBytes, full);
     }
     ring.add_nothing();
 }
 
 constexpr int kSpanThreads = 64;
 
-// The other two warps: scales and zero points, and a_scale of the tokens.
+// Two warps: scales and zero points, and a_scale of the tokens.
 template <class T>
 __device__ __forceinline__ void produce_spans(const Params& p, u8* shared, const Barriers<T>& barriers, const Place& place, int thread) {
-    auto ask = [&](int s, int index) {
-        Slice slice = slice_of<T>(p, place, s);
-        if (index * kSpan >= slice.count) return;
-        if (index >= 2) wait_for_phase(barriers.span_empty(s, index % 2), (index / 2 - 1) & 1);
+    Slice slice = slice_of<T>(p, place);
+    auto ask = [&](int index) {
+        if (index >= 2) wait_for_phase(barriers.span_empty(index % 2), (index / 2 - 1) & 1);
         int first = first_group<T>(slice, index * kSpan), end = min(p.k_blocks, first_group<T>(slice, slice.count - 1) + T::kParts);
-        u32 span = shared_address(shared + T::kSpansAt + (s * 2 + index % 2) * T::kSpanBytes);
+        u32 span = shared_address(shared + T::kSpansAt + index % 2 * T::kSpanBytes);
         for (int r = thread; r < T::kRows; r += kSpanThreads)
-            copy_span_row<T::kBlock, T::kZeros>(p, span, T::kRows, r, place.tile * T::kRows + r, first, min(end - first, Span<T::kBlock>::kGroups));
-        arrive_when_copied(barriers.span_full(s, index % 2));
+            copy_span_row<T::kBlock, T::kZeros>(p, span, T::kRows, r, place.row0 + r, first, min(end - first, Span<T::kBlock>::kGroups));
+        arrive_when_copied(barriers.span_full(index % 2));
     };
-#pragma unroll
-    for (int s = 0; s < T::kSlices; s++) ask(s, 0);
+    if (slice.count > 0) ask(0);
     wait_for_previous_kernel();
-    for (int i = thread; i < T::kTokens; i += kSpanThreads) {
-        int m = blockIdx.y * T::kTokens + i;
-        reinterpret_cast<float*>(shared + T::kScalesAt)[i] = m < p.m ? p.a_scales[m] : 0.0f;
-    }
+    for (int i = thread; i < T::kTokens; i += kSpanThreads) reinterpret_cast<float*>(shared + T::kScalesAt)[i] = place.token0 + i < p.m ? p.a_scales[place.token0 + i] : 0.0f;
     arrive(barriers.scales());
-    int spans = ((p.k + kStage - 1) / kStage + kSpan - 1) / kSpan;
-    for (int index = 1; index < spans; index++)
-#pragma unroll
-        for (int s = 0; s < T::kSlices; s++) ask(s, index);
+    for (int index = 1; index * kSpan < slice.count; index++) ask(index);
 }

@@ -1,0 +1,81 @@
+namespace Onnx.IntScale;
+
+/// <summary>
+/// Chooses kernels and tiles: a pure function of sizes and device, without allocations. What it knows of the kernels (tiles, shared memory)
+/// is what their sources say; benchmarks/cuda.md has the measurements behind the choices.
+/// </summary>
+internal static class CudaPlanner
+{
+    private const int Stage = 128;              // k of a stage of the tensor-core kernels
+    private const int QuantizeThreads = 512;    // at most; a thread keeps 32 elements in registers
+    private const int PlainChannels = 8;        // of a thread block of the plain kernel
+    private const int PlainTokens = 8;
+    private const int MostGridYz = 65535;
+    private const long Times16Limit = 1L << 27;  // certificates under it leave the four bits that CudaFold.Times16 needs
+
+    /// <summary>The plan of a call with M rows, M above 0.</summary>
+    public static CudaPlan Plan(MatMulShape shape, int m, ElementType type, bool hasZeroPoints, long maxAccumulator, in CudaDevice device) =>
+        Family(shape, m, device) switch
+        {
+            "gemv" => GemvPlan.Of(shape, type, device),
+            "wgmma" => WgmmaPlan.Of(shape, m, type, FoldOf(hasZeroPoints, maxAccumulator), device),
+            "mma" => MmaPlan.Of(shape, m, type, FoldOf(hasZeroPoints, maxAccumulator), device),
+            _ => Plain(shape, m, type),
+        };
+
+    /// <summary>The plan of the float twin where there is one: M from 129 on, no zero points, scales in float16.</summary>
+    public static CudaPlan Twin(MatMulShape shape, int m, ElementType type, bool hasZeroPoints, long maxAccumulator, in CudaDevice device) =>
+        WgmmaPlan.Of(shape, m, type, CudaFold.Float, device);
+
+    /// <summary>Whether there is a twin of what <see cref="Plan"/> gives.</summary>
+    public static bool HasTwin(MatMulShape shape, int m, in CudaDevice device) =>
+        m > 1 && Family(shape, m, device) == "wgmma" && CudaKernels.Wgmma(shape.BlockSize, WgmmaPlan.TokensOf(m), CudaFold.Float) >= 0;
+
+    /// <summary>The modules that plans of a node may use, whatever M.</summary>
+    public static IReadOnlyList<string> Modules(MatMulShape shape, ElementType type, bool hasZeroPoints, long maxAccumulator, in CudaDevice device)
+    {
+        var copy = device;
+        int[] rows = [1, 2];
+        return [.. rows.Select(m => Family(shape, m, copy)).Append("quantize").Distinct()];
+    }
+
+    /// <summary>The launch that computes the overflow certificate.</summary>
+    public static CudaLaunch Certificate(MatMulShape shape) => new(CudaKernels.Certificate, Math.Min((shape.N + 7) / 8, 1024), 1, 1, 256, 1, 0, false);
+
+    /// <summary>Quantizes rows of A into the order that a matmul kernel of this block size wants; 0 for the order of k.</summary>
+    internal static CudaLaunch Quantize(MatMulShape shape, int m, ElementType type, int block)
+    {
+        var threads = Math.Min(QuantizeThreads, ((Stages(shape.K) * 4) + 31) & -32);
+        return new(CudaKernels.Quantize(block, type), m, 1, 1, threads, 1, 0, true);
+    }
+
+    /// <summary>Stages of a row, the last one padded.</summary>
+    internal static int Stages(int k) => (int)(((uint)k + Stage - 1) / Stage);
+
+    /// <summary>A plan whose scratch holds whole tiles of tokens.</summary>
+    internal static CudaPlan WithScratch(CudaLaunch quantize, CudaLaunch matMul, MatMulShape shape, int rows) =>
+        new(quantize, matMul, rows, ((long)Stages(shape.K) * Stage * rows + 1023) & -1024, rows);
+
+    private static CudaFold FoldOf(bool hasZeroPoints, long maxAccumulator) => !hasZeroPoints && maxAccumulator < Times16Limit ? CudaFold.Times16 : CudaFold.Times1;
+
+    private static string Family(MatMulShape shape, int m, in CudaDevice device)
+    {
+        if (shape.Bits != 4 || shape.BlockSize < 32) return "plain";
+        var gemv = m == 1 && GemvPlan.SharedBytes(shape) <= device.SharedBytesPerBlock - 1024;
+        var wgmma = device is { Major: 9, Minor: 0 };
+        return CudaKernels.Forced switch
+        {
+            "plain" => "plain",
+            "gemv" => gemv ? "gemv" : "plain",
+            "mma" => "mma",
+            "wgmma" => wgmma ? "wgmma" : "plain",
+            _ => gemv ? "gemv" : wgmma ? "wgmma" : "mma",
+        };
+    }
+
+    private static CudaPlan Plain(MatMulShape shape, int m, ElementType type)
+    {
+        var matMul = new CudaLaunch(CudaKernels.Plain(type), (shape.N + PlainChannels - 1) / PlainChannels, Math.Min((m + PlainTokens - 1) / PlainTokens, MostGridYz), 1, 256, 1, 0, true);
+        return WithScratch(Quantize(shape, m, type, 0), matMul, shape, m);
+    }
+}
