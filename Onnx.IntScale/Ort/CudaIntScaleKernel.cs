@@ -13,6 +13,7 @@ internal sealed unsafe class CudaIntScaleKernel : INodeKernel
     private readonly CudaContext _context;
     private readonly void* _allocator;
     private readonly void* _memory;
+    private readonly CudaTensorMap? _codes;
 
     /// <summary>Makes the kernel of a node: checks its weights and loads every module that its calls may need.</summary>
     /// <exception cref="NodeFaultException">The model is at fault; the message lacks the node's name.</exception>
@@ -33,7 +34,10 @@ internal sealed unsafe class CudaIntScaleKernel : INodeKernel
         _context = CudaContext.For(onHost ? null : weights.B);
         KernelWeights.CheckChannelScales(onHost ? new ReadOnlySpan<float>(weights.ChannelScales, _shape.N) : CudaCertificate.ChannelScales(_context, weights));
         _maxAccumulator = KernelWeights.CheckCertificate(() => onHost ? Certificate.Compute(weights) : CudaCertificate.Compute(_context, weights), KernelWeights.Claimed(api, info));
-        _context.Load(CudaPlanner.Modules(_shape, type, _hasZeroPoints, _maxAccumulator, _context.Device));
+        var modules = CudaPlanner.Modules(_shape, type, _hasZeroPoints, _maxAccumulator, _context.Device);
+        _context.Load(modules);
+        using var use = _context.Use();
+        if (!onHost && modules.Contains("wgmma")) _codes = new CudaTensorMap(CudaParams.Of(weights, 0, type));
         _allocator = api.Allocator(info);
         _memory = api.MemoryOf(_allocator);
     }
@@ -45,7 +49,11 @@ internal sealed unsafe class CudaIntScaleKernel : INodeKernel
     public string Node { get; }
 
     /// <inheritdoc/>
-    public void Release() => Api.ReleaseAllocator(_allocator);
+    public void Release()
+    {
+        _codes?.Dispose();
+        Api.ReleaseAllocator(_allocator);
+    }
 
     /// <inheritdoc/>
     public void Compute(void* context)
@@ -69,7 +77,7 @@ internal sealed unsafe class CudaIntScaleKernel : INodeKernel
         try
         {
             CudaMatMul.UseScratch(ref call, plan, scratch);
-            CudaMatMul.Launch(_context, plan, call, stream);
+            CudaMatMul.Launch(_context, plan, call, stream, _codes == null ? null : _codes.For(call));
         }
         finally
         {

@@ -42,12 +42,16 @@ internal static class CudaKernels
     /// <summary>Every kernel.</summary>
     public static readonly IReadOnlyList<CudaKernel> All = [.. Names().Select((name, i) => new CudaKernel(i, name.Split('_')[0], name))];
 
+    private static readonly bool[] Maps = [.. All.Select(k => k.Module == "wgmma")];
     private static readonly Dictionary<string, int> Ids = All.ToDictionary(k => k.Name, k => k.Id);
     private static readonly int[][] QuantizeIds = [.. Orders.Select(o => Types.Select(t => Ids[$"quantize_{o}_{t}"]).ToArray())];
     private static readonly int[] GemvIds = [.. Types.Select(t => Ids[$"gemv_{t}"])];
     private static readonly int[] PlainIds = [.. Types.Select(t => Ids[$"plain_{t}"])];
     private static readonly int[] WgmmaIds = [.. from b in Blocks from t in WgmmaTokens from f in Folds select Ids.GetValueOrDefault($"wgmma_b{b}_t{t}_{f}", -1)];
     private static readonly int[] MmaIds = [.. from b in Blocks from t in MmaTokens from f in Folds select Ids.GetValueOrDefault($"mma_b{Math.Min(b, 128)}_t{t}_{f}", -1)];
+
+    /// <summary>Whether a kernel takes a <see cref="CudaTensorMap"/> of B as its second parameter.</summary>
+    public static bool TakesTensorMap(int kernel) => Maps[kernel];
 
     /// <summary>The kernel that computes the overflow certificate.</summary>
     public static int Certificate { get; } = Ids["certificate"];

@@ -1,5 +1,3 @@
-using System.Runtime.CompilerServices;
-
 namespace Onnx.IntScale;
 
 /// <summary>Launches the kernels of a call. Nothing is allocated, loaded or waited for, so that a call can be captured as a CUDA graph.</summary>
@@ -20,18 +18,31 @@ internal static unsafe class CudaMatMul
     }
 
     /// <summary>Launches a call on a stream. The context must be current, and the modules of the plan's kernels loaded.</summary>
-    public static void Launch(CudaContext context, in CudaPlan plan, in CudaParams parameters, nint stream)
+    /// <param name="context">Whose kernels.</param>
+    /// <param name="plan">What to launch.</param>
+    /// <param name="parameters">With scratch.</param>
+    /// <param name="stream">CUstream.</param>
+    /// <param name="codes">The <see cref="CudaTensorMap"/> of parameters.B, or null: then it is made here where it is needed.</param>
+    public static void Launch(CudaContext context, in CudaPlan plan, in CudaParams parameters, nint stream, void* codes = null)
     {
-        if (plan.Quantize.Threads > 0) Launch(context, plan.Quantize, parameters, stream);
-        Launch(context, plan.MatMul, parameters, stream);
+        if (plan.Quantize.Threads > 0) LaunchOne(context, plan.Quantize, parameters, stream, null);
+        if (codes != null || !CudaKernels.TakesTensorMap(plan.MatMul.Kernel))
+        {
+            LaunchOne(context, plan.MatMul, parameters, stream, codes);
+            return;
+        }
+
+        var room = stackalloc byte[CudaTensorMap.Bytes + CudaTensorMap.Alignment];
+        var map = (void*)(((nint)room + CudaTensorMap.Alignment - 1) & -CudaTensorMap.Alignment);
+        CudaTensorMap.Describe(map, parameters);
+        LaunchOne(context, plan.MatMul, parameters, stream, map);
     }
 
-    /// <summary>Launches one kernel on a stream.</summary>
-    [SkipLocalsInit]
-    public static void Launch(CudaContext context, in CudaLaunch launch, in CudaParams parameters, nint stream)
+    /// <summary>Launches one kernel that takes no tensor map.</summary>
+    public static void Launch(CudaContext context, in CudaLaunch launch, in CudaParams parameters, nint stream) => LaunchOne(context, launch, parameters, stream, null);
+
+    private static void LaunchOne(CudaContext context, in CudaLaunch launch, in CudaParams parameters, nint stream, void* codes)
     {
-        var map = default(CudaTensorMap.Storage);
-        var codes = CudaKernels.All[launch.Kernel].Module == "wgmma" ? CudaTensorMap.Of(parameters, ref map) : null;
         const int MostAttributes = 2;
         var attributes = stackalloc CudaLaunchAttribute[MostAttributes];
         var config = new CudaLaunchConfig

@@ -1,28 +1,49 @@
-using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
 
 namespace Onnx.IntScale;
 
-/// <summary>
-/// What the wgmma kernels' second parameter says of B: where its rows lie. Describing it takes the driver a fraction of a microsecond,
-/// so nothing is kept.
-/// </summary>
-internal static unsafe class CudaTensorMap
+/// <summary>What the wgmma kernels' second parameter, a CUtensorMap, says of B: where its rows lie, for copies of 64 rows by 64 bytes.</summary>
+internal sealed unsafe class CudaTensorMap : IDisposable
 {
-    private const int Alignment = 64;
+    /// <summary>Bytes of a CUtensorMap.</summary>
+    public const int Bytes = 128;
 
-    /// <summary>Room for a CUtensorMap, 128 bytes, wherever it can be aligned.</summary>
-    [InlineArray(128 + Alignment)]
-    public struct Storage
+    /// <summary>Alignment of a CUtensorMap.</summary>
+    public const int Alignment = 64;
+
+    private readonly void* _matrix;
+    private void* _map;
+
+    /// <summary>Describes the codes of calls with these weights, once for all of them.</summary>
+    /// <exception cref="CudaException">The driver refuses.</exception>
+    public CudaTensorMap(in CudaParams parameters)
     {
-        private byte _first;
+        _matrix = parameters.B;
+        _map = NativeMemory.AlignedAlloc(Bytes, Alignment);
+        try
+        {
+            Describe(_map, parameters);
+        }
+        catch (CudaException)
+        {
+            Dispose();
+            throw;
+        }
     }
 
-    /// <summary>Describes the codes of a call; the result lies in <paramref name="storage"/>, which must be on the stack.</summary>
-    public static void* Of(in CudaParams parameters, ref Storage storage)
+    /// <summary>The map where it is that of a call's codes, else null.</summary>
+    public void* For(in CudaParams parameters) => parameters.B == _matrix ? _map : null;
+
+    /// <summary>Describes the codes of a call.</summary>
+    /// <param name="map"><see cref="Bytes"/> bytes, aligned.</param>
+    /// <param name="parameters">N, KBlocks, BlockSize and B, whose codes have 4 bits.</param>
+    /// <exception cref="CudaException">The driver refuses.</exception>
+    public static void Describe(void* map, in CudaParams parameters) => CudaDriver.Describe(map, parameters.B, parameters.N, parameters.KBlocks * (parameters.BlockSize / 2));
+
+    /// <inheritdoc/>
+    public void Dispose()
     {
-        var map = (void*)(((nint)Unsafe.AsPointer(ref storage) + Alignment - 1) & -Alignment);
-        CudaDriver.Describe(map, parameters.B, parameters.N, parameters.KBlocks * (parameters.BlockSize / 2));
-        return map;
+        NativeMemory.AlignedFree(_map);
+        _map = null;
     }
 }
