@@ -8,21 +8,18 @@ namespace Onnx.IntScale.Bench;
 /// <param name="MemoryGib">Device memory.</param>
 /// <param name="MaxClockMhz">Highest clock of the SMs.</param>
 /// <param name="Cuda">Newest CUDA that the driver knows.</param>
-internal sealed unsafe record Gpu(string Name, string ComputeCapability, int Multiprocessors, long L2Bytes, double MemoryGib, int MaxClockMhz, string Cuda)
+internal sealed record Gpu(string Name, string ComputeCapability, int Multiprocessors, long L2Bytes, double MemoryGib, int MaxClockMhz, string Cuda)
 {
     /// <summary>The GPU, or null where there is none.</summary>
     public static Gpu? First()
     {
         if (CudaDriver.Missing != null) return null;
         var device = CudaDriver.Device(0);
-        nuint bytes;
-        var totalMemory = (delegate* unmanaged<nuint*, int, int>)CudaLibrary.Export("cuDeviceTotalMem_v2", optional: false);
-        CudaDriver.Check(totalMemory(&bytes, device), "asking for a device's memory");
         int Attribute(CudaDeviceAttribute which) => CudaDriver.Attribute(which, device);
         return new(
             CudaDriver.DeviceName(device),
             Text.F($"{Attribute(CudaDeviceAttribute.ComputeCapabilityMajor)}.{Attribute(CudaDeviceAttribute.ComputeCapabilityMinor)}"),
-            Attribute(CudaDeviceAttribute.MultiprocessorCount), Attribute(CudaDeviceAttribute.L2CacheSize), Math.Round(bytes / 1073741824.0, 1),
+            Attribute(CudaDeviceAttribute.MultiprocessorCount), Attribute(CudaDeviceAttribute.L2CacheSize), Math.Round(CudaDriver.TotalMemory(device) / 1073741824.0, 1),
             Attribute(CudaDeviceAttribute.ClockRate) / 1000,
             Text.F($"{CudaDriver.Version / 1000}.{CudaDriver.Version % 1000 / 10}"));
     }
@@ -34,10 +31,8 @@ internal sealed unsafe record Gpu(string Name, string ComputeCapability, int Mul
         CudaDriver.Push(CudaDriver.PrimaryContext(CudaDriver.Device(0)));
         try
         {
-            nuint free, total;
-            var info = (delegate* unmanaged<nuint*, nuint*, int>)CudaLibrary.Export("cuMemGetInfo_v2", optional: false);
-            CudaDriver.Check(info(&free, &total), "asking for free memory of the device");
-            return (long)(total - free);
+            var (free, total) = CudaDriver.MemoryInfo();
+            return total - free;
         }
         finally
         {

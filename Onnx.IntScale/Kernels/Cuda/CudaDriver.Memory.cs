@@ -8,6 +8,7 @@ internal static unsafe partial class CudaDriver
     private const int ThreadLocalCapture = 1;
 
     private static readonly delegate* unmanaged<void*, int, nint, int> PointerGetAttribute = (delegate* unmanaged<void*, int, nint, int>)Export("cuPointerGetAttribute");
+    private static readonly delegate* unmanaged<nuint*, nuint*, int> MemGetInfo = (delegate* unmanaged<nuint*, nuint*, int>)Export("cuMemGetInfo_v2");
     private static readonly delegate* unmanaged<nint*, nuint, int> MemAlloc = (delegate* unmanaged<nint*, nuint, int>)Export("cuMemAlloc_v2");
     private static readonly delegate* unmanaged<nint, int> MemFree = (delegate* unmanaged<nint, int>)Export("cuMemFree_v2");
     private static readonly delegate* unmanaged<nint, void*, nuint, int> MemcpyHtoD = (delegate* unmanaged<nint, void*, nuint, int>)Export("cuMemcpyHtoD_v2");
@@ -38,6 +39,14 @@ internal static unsafe partial class CudaDriver
     {
         int ordinal;
         return PointerGetAttribute(&ordinal, PointerDeviceOrdinal, (nint)address) == 0 && ordinal >= 0 ? ordinal : null;
+    }
+
+    /// <summary>Bytes of memory of the current context's device: those that nobody uses, and all.</summary>
+    public static (long Free, long Total) MemoryInfo()
+    {
+        nuint free, total;
+        Check(MemGetInfo(&free, &total), "asking for free memory of the device");
+        return ((long)free, (long)total);
     }
 
     public static nint Alloc(long bytes)

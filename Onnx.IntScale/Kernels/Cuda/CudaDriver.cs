@@ -20,6 +20,7 @@ internal static unsafe partial class CudaDriver
     private static readonly delegate* unmanaged<int*, int, int> DeviceGet = (delegate* unmanaged<int*, int, int>)Export("cuDeviceGet");
     private static readonly delegate* unmanaged<byte*, int, int, int> DeviceGetName = (delegate* unmanaged<byte*, int, int, int>)Export("cuDeviceGetName");
     private static readonly delegate* unmanaged<int*, int, int, int> DeviceGetAttribute = (delegate* unmanaged<int*, int, int, int>)Export("cuDeviceGetAttribute");
+    private static readonly delegate* unmanaged<nuint*, int, int> DeviceTotalMem = (delegate* unmanaged<nuint*, int, int>)Export("cuDeviceTotalMem_v2");
     private static readonly delegate* unmanaged<nint*, int, int> DevicePrimaryCtxRetain = (delegate* unmanaged<nint*, int, int>)Export("cuDevicePrimaryCtxRetain");
     private static readonly delegate* unmanaged<nint*, int> CtxGetCurrent = (delegate* unmanaged<nint*, int>)Export("cuCtxGetCurrent");
     private static readonly delegate* unmanaged<int*, int> CtxGetDevice = (delegate* unmanaged<int*, int>)Export("cuCtxGetDevice");
@@ -81,6 +82,14 @@ internal static unsafe partial class CudaDriver
         int value;
         Check(DeviceGetAttribute(&value, (int)attribute, device), $"asking for {attribute} of a device");
         return value;
+    }
+
+    /// <summary>Bytes of memory that a device has.</summary>
+    public static long TotalMemory(int device)
+    {
+        nuint bytes;
+        Check(DeviceTotalMem(&bytes, device), "asking for a device's memory");
+        return (long)bytes;
     }
 
     /// <summary>The context of a device that every user of CUDA's runtime API shares, kept from here on.</summary>
