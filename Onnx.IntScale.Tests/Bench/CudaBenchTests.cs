@@ -11,7 +11,8 @@ public sealed class CudaBenchTests
     {
         var options = new CudaBenchOptions(
             [new(192, 40, 4, 64), new(256, 96, 4, 32)], [1, 5], CudaOperator.All, Nodes: 3, SecondsPerRow: 0.001, Graphs: true, Roofline.Default, Cuda: false);
-        var rows = CudaBench.Run(options, _ => { });
+        var (runUs, rows) = CudaBench.Run(options, _ => { });
+        Assert.True(runUs > 0);
         // All but the one that needs a Hopper GPU.
         Assert.Equal(2 * 2 * (CudaOperator.All.Count - 1), rows.Count);
         Assert.All(rows, r => Assert.True(r.Us > 0 && r.Ratio > 0 && r.Nodes == 3));
@@ -20,6 +21,15 @@ public sealed class CudaBenchTests
         Assert.All(rows.Where(r => r.Best), r => Assert.Equal(1, r.Ratio));
         Assert.DoesNotContain(rows, r => r.Best && r.Operator == CudaOperator.Ours);
     }
+
+    [Theory]
+    [InlineData(4096, 4096, 25, 64)]
+    [InlineData(14336, 4096, 24, 24)] // 2.8 GB in float16
+    [InlineData(4096, 128256, 5, 5)] // of 1.05 GB each
+    [InlineData(65536, 65536, 1, 1)]
+    [InlineData(64, 64, 64, 64)]
+    public void NodesFor_IsAtLeast24WithinMemory(int k, int n, int least, int most) =>
+        Assert.InRange(CudaBench.NodesFor(new(k, n, 4, 128)), least, most);
 
     [Fact]
     public void Check_WeightsOfAnotherSeed_AreFound()

@@ -8,7 +8,7 @@ namespace Onnx.IntScale.Bench;
 /// <param name="Shapes">Weight matrices.</param>
 /// <param name="M">Numbers of rows of A.</param>
 /// <param name="Operators">In the order of their turns; one is the float16 product.</param>
-/// <param name="Nodes">Nodes of a graph, or 0 for at least 8 and so many that int4 weights exceed 4 times the L2 cache.</param>
+/// <param name="Nodes">Nodes of a graph, or 0 for as many as <see cref="CudaBench.NodesFor"/> says.</param>
 /// <param name="SecondsPerRow">Time for each operator at each shape.</param>
 /// <param name="Graphs">Whether runs are replayed from CUDA graphs.</param>
 /// <param name="Roofline">What the GPU can do.</param>
@@ -16,19 +16,33 @@ namespace Onnx.IntScale.Bench;
 internal sealed record CudaBenchOptions(
     IReadOnlyList<MatMulShape> Shapes, IReadOnlyList<int> M, IReadOnlyList<CudaOperator> Operators, int Nodes, double SecondsPerRow, bool Graphs, Roofline Roofline, bool Cuda);
 
+/// <summary>What was measured.</summary>
+/// <param name="RunUs">Median time of a Run over a graph of one tiny node: what any Run costs, however many nodes it has.</param>
+/// <param name="Rows">One row for each operator, shape and M.</param>
+internal sealed record CudaBenchResult(double RunUs, IReadOnlyList<CudaRow> Rows);
+
 /// <summary>Shape → write every operator's model and open it → M: check what they compute, time them in turn.</summary>
 internal static class CudaBench
 {
-    private const int LeastNodes = 8;
+    // What a Run costs by itself, some 20 µs, is then less than 1 µs of a node's time.
+    private const int LeastNodes = 24;
     private const int MostNodes = 64;
+    private const long MostHalfBytes = 6_000_000_000;
     private const long L2Unknown = 50 << 20;
+
+    // .NET compiles a method again, optimized, when it was called 30 times and no new one was called for 100 ms; until then times shrink.
+    private const int WarmUpRuns = 60;
+    private static readonly TimeSpan WarmUp = TimeSpan.FromSeconds(0.3);
+    private static readonly TimeSpan FirstWarmUp = TimeSpan.FromSeconds(1);
 
     /// <summary>Measures everything.</summary>
     /// <exception cref="BenchException">An operator computes something else than it should, or there is no GPU.</exception>
-    public static IReadOnlyList<CudaRow> Run(CudaBenchOptions options, Action<string> progress)
+    public static CudaBenchResult Run(CudaBenchOptions options, Action<string> progress)
     {
         var rows = new List<CudaRow>();
         using var host = new CudaHost(options.Cuda, options.Graphs);
+        var runUs = RunUs(host);
+        progress(Text.F($"a Run of one tiny node: {runUs:F1} µs"));
         foreach (var shape in options.Shapes)
         {
             using var folder = new ScratchFolder();
@@ -55,7 +69,7 @@ internal static class CudaBench
 
                 foreach (var m in options.M)
                 {
-                    var lineup = Measure(host, sessions, sets, m, options, progress);
+                    var lineup = Measure(host, sessions, sets, m, rows.Count == 0 ? FirstWarmUp : WarmUp, options, progress);
                     rows.AddRange(lineup);
                     progress($"{shape.K} x {shape.N}, M={m}: " + string.Join(", ", lineup.Select(r => Text.F($"{r.Operator} {r.Us:F1} µs"))));
                 }
@@ -66,17 +80,34 @@ internal static class CudaBench
             }
         }
 
-        return rows;
+        return new(runUs, rows);
     }
 
-    /// <summary>Weight sets that no cache holds: at least 8, and so many that int4 weights exceed 4 times the L2 cache.</summary>
+    /// <summary>Weight sets that no cache holds: at least 24, and so many that int4 weights exceed 4 times the L2 cache; fewer where they would pass 6 GB in float16.</summary>
     public static int NodesFor(MatMulShape shape)
     {
         var l2 = Gpu.First()?.L2Bytes is > 0 and var bytes ? bytes : L2Unknown;
-        return (int)Math.Clamp((4 * l2 / ((long)shape.N * shape.RowBytes)) + 1, LeastNodes, MostNodes);
+        var nodes = Math.Clamp((4 * l2 / ((long)shape.N * shape.RowBytes)) + 1, LeastNodes, MostNodes);
+        return (int)Math.Max(1, Math.Min(nodes, MostHalfBytes / ((long)shape.K * shape.N * sizeof(ushort))));
     }
 
-    private static List<CudaRow> Measure(CudaHost host, List<NodeSession> sessions, IReadOnlyList<WeightSet> sets, int m, CudaBenchOptions options, Action<string> progress)
+    /// <summary>What a Run costs: one of a single MatMul that is next to nothing.</summary>
+    private static double RunUs(CudaHost host)
+    {
+        using var folder = new ScratchFolder();
+        var shape = new MatMulShape(32, 32, 4, 32);
+        var op = CudaOperator.All.Single(o => o.Name == CudaOperator.Reference);
+        NodesModel.Write(folder[op.FileName], op, [RandomCodes.Draw(shape, 1, 1)]);
+        using var session = new NodeSession(host, op, folder[op.FileName]);
+        using var a = host.Tensor(TensorElementType.Float16, 1, shape.K);
+        using var y = host.Tensor(TensorElementType.Float16, 1, shape.N);
+        session.Bind(a, [y]);
+        var times = PairedTimer.Measure([session.Run], WarmUp, WarmUp, WarmUpRuns);
+        return PairedTimer.Median(times[0]) * 1e6;
+    }
+
+    private static List<CudaRow> Measure(
+        CudaHost host, List<NodeSession> sessions, IReadOnlyList<WeightSet> sets, int m, TimeSpan warmUp, CudaBenchOptions options, Action<string> progress)
     {
         var shape = sets[0].Shape;
         using var values = new RandomTensors(m).Normal($"A{shape.K}", (long)m * shape.K, 1);
@@ -103,7 +134,7 @@ internal static class CudaBench
             }
 
             CudaCheck.Run(host, sessions, sets, activations, y, where);
-            var times = PairedTimer.Measure([.. sessions.Select(s => (Action)s.Run)], TimeSpan.FromSeconds(options.SecondsPerRow * sessions.Count));
+            var times = PairedTimer.Measure([.. sessions.Select(s => (Action)s.Run)], TimeSpan.FromSeconds(options.SecondsPerRow * sessions.Count), warmUp, WarmUpRuns);
             // What was timed are other runs than those checked, replayed ones where there are CUDA graphs.
             if (host.Graphs) CudaCheck.Run(host, sessions, sets, activations, y, $"{where}, replayed");
             return Rows(sessions, times, shape, m, sets.Count, options.Roofline);

@@ -10,8 +10,8 @@ internal static class CudaCommand
         var shapes = new Option<string>("--shapes") { Description = "Weight matrices as KxN, with commas between.", DefaultValueFactory = _ => "4096x4096,4096x14336,14336x4096" };
         var m = new Option<string>("--m") { Description = "Rows of activations (tokens), with commas between.", DefaultValueFactory = _ => "1,8,16,32,64,128,256,1024,4096" };
         var block = new Option<int>("--block") { Description = "Weights that share a scale.", DefaultValueFactory = _ => 128 };
-        var nodes = new Option<int>("--nodes") { Description = "Nodes of a graph, each with weights of its own; 0 for at least 8, and so many that int4 weights exceed 4 times the L2 cache." };
-        var seconds = new Option<double>("--seconds") { Description = "Seconds for each operator at each shape and M; the operators take turns. A warm-up comes on top.", DefaultValueFactory = _ => 0.5 };
+        var nodes = new Option<int>("--nodes") { Description = "Nodes of a graph, each with weights of its own; 0 for at least 24, and so many that int4 weights exceed 4 times the L2 cache, but no more than 6 GB in float16." };
+        var seconds = new Option<double>("--seconds") { Description = "Seconds for each operator at each shape and M; the operators take turns. A warm-up of at least 60 runs comes on top.", DefaultValueFactory = _ => 0.5 };
         var operators = new Option<string>("--operators") { Description = $"Those to measure, with commas between; {CudaOperator.Reference} is always among them.", DefaultValueFactory = _ => string.Join(',', CudaOperator.All.Select(o => o.Name)) };
         var graph = new Option<bool>("--graph") { Description = "Replay every operator's runs from a CUDA graph (enable_cuda_graph), which leaves out the host's time to launch kernels." };
         var bandwidth = new Option<double>("--bandwidth") { Description = "Roofline: TB/s of the device's memory.", DefaultValueFactory = _ => Roofline.Default.BytesPerSecond / 1e12 };
@@ -42,10 +42,10 @@ internal static class CudaCommand
                 parsed.GetValue(graph),
                 new Roofline(parsed.GetValue(bandwidth) * 1e12, parsed.GetValue(tops) * 1e12),
                 cuda);
-            var rows = CudaBench.Run(options, Console.Error.WriteLine);
+            var result = CudaBench.Run(options, Console.Error.WriteLine);
             var typed = $"bench {string.Join(' ', parsed.Tokens.Select(t => t.Value))}";
             var gpu = cuda ? Gpu.First() : null;
-            Console.WriteLine(parsed.GetValue(json) ? CudaReport.Json(Machine.Describe(), gpu, typed, options, rows) : CudaReport.Text(Machine.Describe(), gpu, typed, options, rows));
+            Console.WriteLine(parsed.GetValue(json) ? CudaReport.Json(Machine.Describe(), gpu, typed, options, result) : CudaReport.Text(Machine.Describe(), gpu, typed, options, result));
             return 0;
         });
         return command;

@@ -17,26 +17,27 @@ internal static class CudaReport
     };
 
     /// <summary>Everything, for machines.</summary>
-    public static string Json(Machine machine, Gpu? gpu, string command, CudaBenchOptions options, IReadOnlyList<CudaRow> rows) =>
-        JsonSerializer.Serialize(new { machine, gpu, command, options.Graphs, options.Roofline, rows }, JsonOptions);
+    public static string Json(Machine machine, Gpu? gpu, string command, CudaBenchOptions options, CudaBenchResult result) =>
+        JsonSerializer.Serialize(new { machine, gpu, command, options.Graphs, options.Roofline, result.RunUs, result.Rows }, JsonOptions);
 
     /// <summary>Everything, for people.</summary>
-    public static string Text(Machine machine, Gpu? gpu, string command, CudaBenchOptions options, IReadOnlyList<CudaRow> rows) => string.Join(Environment.NewLine,
+    public static string Text(Machine machine, Gpu? gpu, string command, CudaBenchOptions options, CudaBenchResult result) => string.Join(Environment.NewLine,
     [
         $"- GPU: {gpu?.Describe() ?? "none, the CPU in its place"}",
         F($"- CPU: {machine.Cpu}, {machine.Cores} logical cores; {machine.Os}, .NET {machine.Dotnet}, ONNX Runtime {machine.OnnxRuntime}"),
         $"- `{command}`",
         "- median time of Session.Run over a graph of independent nodes, each with weights of its own, / nodes; " + (options.Graphs ? "runs are replayed from CUDA graphs" : "the host launches every kernel"),
+        F($"- a Run of one tiny node takes {result.RunUs:F1} µs; that / nodes is part of every time below"),
         F($"- roofline: {options.Roofline.BytesPerSecond / 1e12:G3} TB/s, {options.Roofline.OperationsPerSecond / 1e12:G4} TOPS on int8"),
         "",
         "Time of the fastest of ONNX Runtime's operators / time of intscale; above 1, intscale is faster:",
         "",
-        .. Summary(rows, CudaOperator.Ours),
+        .. Summary(result.Rows, CudaOperator.Ours),
         "",
-        .. Hopper(rows),
+        .. Hopper(result.Rows),
         .. Table(
             ["K x N", "block", "nodes", "M", "operator", "µs", "TOPS", "weights GB/s", "of roofline", "best / it"],
-            rows.Select(r => new[]
+            result.Rows.Select(r => new[]
             {
                 $"{r.K} x {r.N}", F($"{r.BlockSize}"), F($"{r.Nodes}"), F($"{r.M}"), r.Operator + (r.Best ? " (best)" : ""), F($"{r.Us:F1}"), F($"{r.Tops:F1}"),
                 F($"{r.WeightGbps:F0}"), F($"{r.RooflineShare:F2}"), F($"{r.Ratio:F2}"),

@@ -11,9 +11,12 @@ internal static class PairedTimer
     private const int MinRounds = 5;
 
     /// <summary>Seconds that each action took, by action and round, after a warm-up of another quarter of the budget.</summary>
-    public static IReadOnlyList<IReadOnlyList<double>> Measure(IReadOnlyList<Action> actions, TimeSpan budget)
+    public static IReadOnlyList<IReadOnlyList<double>> Measure(IReadOnlyList<Action> actions, TimeSpan budget) => Measure(actions, budget, budget / 4, 2);
+
+    /// <summary>The same after a warm-up of at least so long and so many rounds.</summary>
+    public static IReadOnlyList<IReadOnlyList<double>> Measure(IReadOnlyList<Action> actions, TimeSpan budget, TimeSpan warmUp, int warmUpRounds)
     {
-        Rounds(actions, budget / 4, 2);
+        Rounds(actions, warmUp, warmUpRounds);
         GC.Collect();
         return Rounds(actions, budget, MinRounds);
     }
