@@ -3,7 +3,7 @@ using System.Diagnostics;
 namespace Onnx.IntScale.Tests;
 
 /// <summary>
-/// The host side of CUDA without a GPU: bench cuda-check on fake_driver.c, which lays its structs out as a C compiler does and
+/// The host side of CUDA without a GPU: bench cuda-check and cuda-kernels on fake_driver.c, which lays its structs out as a C compiler does and
 /// refuses what a driver would.
 /// </summary>
 public sealed class FakeDriverTests
@@ -22,6 +22,24 @@ public sealed class FakeDriverTests
     }
 
     [FakeDriverFact]
+    public void Kernels_OnTheFakeDriver_TwinsAreTimedWhereThereAreSome()
+    {
+        string[] arguments = ["cuda-kernels", "--shapes", "256x64", "--blocks", "32,128", "--m", "1,16,17,65", "--sets", "2", "--rounds", "2", "--stream"];
+        var run = Bench(arguments, ("FAKE_CAPABILITY", "9"));
+        Assert.True(run.Code == 0, run.Out + run.Error);
+        Assert.Matches(@"\| +K x N.* +block +\| +M=16 +\| +M=65 +\|", run.Out);
+        var rows = run.Out.Split('\n').Where(l => l.Contains("float scales |", StringComparison.Ordinal)).ToList();
+        Assert.Equal(2, rows.Count);
+        Assert.Contains("quantize_b128_float16 + wgmma_b128_t16_f16 ", rows[0], StringComparison.Ordinal);
+        Assert.Contains("quantize_b128_float16 + wgmma_b128_t128_f16 ", rows[1], StringComparison.Ordinal);
+        Assert.Equal(8, run.Out.Split('\n').Count(l => l.Contains("| intscale ", StringComparison.Ordinal)));
+
+        run = Bench(arguments, ("FAKE_CAPABILITY", "8"));
+        Assert.True(run.Code == 0, run.Out + run.Error);
+        Assert.DoesNotContain("float scales", run.Out, StringComparison.Ordinal);
+    }
+
+    [FakeDriverFact]
     public void Check_OldDriver_SaysToUpdateIt()
     {
         var run = Check(("FAKE_OLD_DRIVER", "1"));
@@ -37,7 +55,10 @@ public sealed class FakeDriverTests
         Assert.Contains("Fake GPU has compute capability 7.0, and the CUDA kernels need 8.0 or later", run.Error, StringComparison.Ordinal);
     }
 
-    private static (int Code, string Out, string Error) Check((string Name, string Value) setting)
+    private static (int Code, string Out, string Error) Check((string Name, string Value) setting) =>
+        Bench(["cuda-check", "--seed", "3", "--every", "30", "--cases", "150"], setting);
+
+    private static (int Code, string Out, string Error) Bench(string[] arguments, (string Name, string Value) setting)
     {
         var folder = Directory.CreateTempSubdirectory("intscale-cuda-");
         try
@@ -46,7 +67,7 @@ public sealed class FakeDriverTests
             var compiled = CliTests.Run(CliTests.Start(
                 NativeLibraryFile.CCompiler!, "-O2", "-ffp-contract=off", "-shared", "-fPIC", "-o", Path.Combine(folder.FullName, "libcuda.so.1"), source, "-lm"));
             Assert.True(compiled.Code == 0, compiled.Error);
-            var start = new ProcessStartInfo("dotnet", [Path.Combine(AppContext.BaseDirectory, "bench.dll"), "cuda-check", "--seed", "3", "--every", "30", "--cases", "150"])
+            var start = new ProcessStartInfo("dotnet", [Path.Combine(AppContext.BaseDirectory, "bench.dll"), .. arguments])
             {
                 RedirectStandardOutput = true,
                 RedirectStandardError = true,

@@ -5,6 +5,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 typedef int Result;
 typedef void* Handle;
@@ -59,6 +60,7 @@ Result cuDeviceGetAttribute(int* value, int attribute, int device) {
   *value = attribute == 75 ? capability_major() : attribute == 16 ? 132 : attribute == 97 ? 232448 : 0;
   return 0;
 }
+Result cuDeviceTotalMem_v2(size_t* bytes, int device) { *bytes = (size_t)80 << 30; return 0; }
 Result cuDevicePrimaryCtxRetain(Handle* context, int device) { *context = (Handle)0x1000; return 0; }
 Result cuCtxGetCurrent(Handle* context) { *context = current; return 0; }
 Result cuCtxGetDevice(int* device) { *device = 0; return current ? 0 : kInvalidContext; }
@@ -134,7 +136,8 @@ static void certificate(const struct Params* p) {
   *(uint64_t*)p->y = max;
 }
 
-static void matmul(const struct Params* p) {
+/* Scales are integers, or in a twin float16. */
+static void matmul(const struct Params* p, int twin) {
   int* codes = malloc(sizeof(int) * p->k);
   for (int m = 0; m < p->m; m++) {
     float max = 0;
@@ -148,8 +151,13 @@ static void matmul(const struct Params* p) {
     for (int k = 0; k < p->k; k++) codes[k] = inverse == 0 ? 0 : (int)rintf(load(p->a, p->type, (long)m * p->k + k) * inverse);
     for (int n = 0; n < p->n; n++) {
       int sum = 0;
-      for (int k = 0; k < p->k; k++) sum += p->scales[(long)n * p->k_blocks + k / p->block_size] * codes[k] * weight(p, n, k);
-      float factor = scale * p->channel_scales[n], value = (float)sum * factor;
+      float floats = 0;
+      for (int k = 0; k < p->k; k++) {
+        long block = (long)n * p->k_blocks + k / p->block_size;
+        if (twin) floats += load(p->scales, 10, block) * (float)(codes[k] * weight(p, n, k));
+        else sum += p->scales[block] * codes[k] * weight(p, n, k);
+      }
+      float factor = scale * p->channel_scales[n], value = (twin ? floats : (float)sum) * factor;
       if (p->bias) value = value + load(p->bias, p->type, n);
       store(p->y, p->type, (long)m * p->n + n, value);
     }
@@ -181,7 +189,7 @@ Result cuLaunchKernelEx(const struct LaunchConfig* c, Handle function, Handle* p
     memset(p->a8, 0x55, (size_t)p->a8_rows * p->k);
     memset(p->a_scales, 0x55, sizeof(float) * p->m);
   }
-  if (strncmp(function, "quantize", 8) != 0) matmul(p);
+  if (strncmp(function, "quantize", 8) != 0) matmul(p, strstr(function, "_f16") != NULL);
   return 0;
 }
 
@@ -195,6 +203,7 @@ Result cuTensorMapEncodeTiled(uint64_t* map, int type, uint32_t rank, void* addr
 
 /* Memory, streams, events, graphs. */
 Result cuPointerGetAttribute(Handle data, int attribute, Handle address) { *(int*)data = 0; return attribute == 9 ? 0 : kInvalidValue; }
+Result cuMemGetInfo_v2(size_t* free, size_t* total) { *free = (size_t)60 << 30, *total = (size_t)80 << 30; return 0; }
 Result cuMemAlloc_v2(Handle* address, size_t bytes) { *address = aligned_alloc(256, (bytes + 255) / 256 * 256); return 0; }
 Result cuMemFree_v2(Handle address) { free(address); return 0; }
 Result cuMemcpyHtoD_v2(Handle to, const void* from, size_t bytes) { memcpy(to, from, bytes); return 0; }
@@ -205,11 +214,15 @@ Result cuMemsetD32Async(Handle to, unsigned value, size_t words, Handle stream) 
 Result cuStreamCreate(Handle* stream, unsigned flags) { *stream = (Handle)0x3000; return flags == 1 ? 0 : kInvalidValue; }
 Result cuStreamDestroy_v2(Handle stream) { return 0; }
 Result cuStreamSynchronize(Handle stream) { return 0; }
-Result cuEventCreate(Handle* event, unsigned flags) { return kNotFound; }
-Result cuEventRecord(Handle event, Handle stream) { return kNotFound; }
-Result cuEventSynchronize(Handle event) { return kNotFound; }
-Result cuEventElapsedTime(float* milliseconds, Handle start, Handle end) { return kNotFound; }
-Result cuEventDestroy_v2(Handle event) { return kNotFound; }
+Result cuEventCreate(Handle* event, unsigned flags) { *event = calloc(1, sizeof(struct timespec)); return 0; }
+Result cuEventRecord(Handle event, Handle stream) { return clock_gettime(CLOCK_MONOTONIC, event) ? kInvalidValue : 0; }
+Result cuEventSynchronize(Handle event) { return 0; }
+Result cuEventElapsedTime(float* milliseconds, Handle start, Handle end) {
+  const struct timespec *from = start, *to = end;
+  *milliseconds = (float)((to->tv_sec - from->tv_sec) * 1e3 + (to->tv_nsec - from->tv_nsec) / 1e6);
+  return 0;
+}
+Result cuEventDestroy_v2(Handle event) { free(event); return 0; }
 Result cuStreamBeginCapture_v2(Handle stream, int mode) { return kNotFound; }
 Result cuStreamEndCapture(Handle stream, Handle* graph) { return kNotFound; }
 Result cuGraphInstantiateWithFlags(Handle* executable, Handle graph, unsigned long long flags) { return kNotFound; }

@@ -6,7 +6,7 @@ namespace Onnx.IntScale.Bench;
 /// <param name="Shape">The weights.</param>
 /// <param name="M">Rows of A.</param>
 /// <param name="Sets">Weight sets, one after the other.</param>
-/// <param name="Variant">intscale, or its twin with float scales.</param>
+/// <param name="Variant">intscale, or <see cref="CudaKernelBench.Twin"/>.</param>
 /// <param name="Kernels">Names of the kernels launched.</param>
 /// <param name="Us">Median time of a call in microseconds.</param>
 /// <param name="Tops">2·M·N·K operations over that time, in 10^12 a second.</param>
@@ -27,8 +27,15 @@ internal sealed record CudaKernelOptions(IReadOnlyList<MatMulShape> Shapes, IRea
 /// <summary>The kernels without ONNX Runtime: calls with one weight set after the other on a stream, between two CUDA events.</summary>
 internal sealed unsafe class CudaKernelBench : IDisposable
 {
+    /// <summary>The variant with float scales.</summary>
+    public const string Twin = "float scales";
+
     // A measurement is as many passes over the sets as take about so long.
     private const double MeasureMs = 4;
+
+    // Until clocks have risen and, where the host launches, its code is compiled for good.
+    private const double WarmUpMs = 100;
+    private const double FirstWarmUpMs = 1000;
 
     private readonly CudaContext _context;
     private readonly nint _stream;
@@ -43,11 +50,6 @@ internal sealed unsafe class CudaKernelBench : IDisposable
         using var use = _context.Use();
         (_stream, _start, _end) = (CudaDriver.CreateStream(), CudaDriver.CreateEvent(), CudaDriver.CreateEvent());
     }
-
-    private delegate CudaPlan Planner(MatMulShape shape, int m, ElementType type, bool hasZeroPoints, long maxAccumulator, in CudaDevice device);
-
-    /// <summary>What is timed: the operator's kernels and, where there are any, their twins, which read float16 scales in the integers' place.</summary>
-    private static IReadOnlyList<(string Name, Planner Plan, bool FloatScales)> Variants => [(CudaOperator.Ours, CudaPlanner.Plan, false)];
 
     /// <summary>Times everything.</summary>
     /// <exception cref="BenchException">A kernel computes something else than it should.</exception>
@@ -67,7 +69,7 @@ internal sealed unsafe class CudaKernelBench : IDisposable
             {
                 foreach (var m in options.M)
                 {
-                    var lineup = Measure(sets, weights, limit, m, options);
+                    var lineup = Measure(sets, weights, limit, m, rows.Count == 0 ? FirstWarmUpMs : WarmUpMs, options);
                     rows.AddRange(lineup);
                     progress($"{shape.K} x {shape.N}, block {shape.BlockSize}, M={m}: " + string.Join(", ", lineup.Select(r => Text.F($"{r.Variant} {r.Us:F2} µs"))));
                 }
@@ -90,7 +92,17 @@ internal sealed unsafe class CudaKernelBench : IDisposable
         CudaDriver.DestroyStream(_stream);
     }
 
-    private List<CudaKernelRow> Measure(IReadOnlyList<WeightSet> sets, IReadOnlyList<DeviceWeights> weights, long limit, int m, CudaKernelOptions options)
+    /// <summary>What is timed: the operator's kernels and, where there is one, the tensor-core kernel's twin, which reads float16 scales in the integers' place.</summary>
+    private IReadOnlyList<(string Name, CudaPlan Plan, bool FloatScales)> Variants(MatMulShape shape, int m, long limit)
+    {
+        var ours = (CudaOperator.Ours, CudaPlanner.Plan(shape, m, ElementType.Float16, false, limit, _context.Device), false);
+        return CudaPlanner.HasTwin(shape, m, _context.Device)
+            ? [ours, (Twin, CudaPlanner.Twin(shape, m, ElementType.Float16, false, limit, _context.Device), true)]
+            : [ours];
+    }
+
+    private List<CudaKernelRow> Measure(
+        IReadOnlyList<WeightSet> sets, IReadOnlyList<DeviceWeights> weights, long limit, int m, double warmUpMs, CudaKernelOptions options)
     {
         var shape = sets[0].Shape;
         using var values = new RandomTensors(m).Normal($"A{shape.K}", (long)m * shape.K, 1);
@@ -99,19 +111,25 @@ internal sealed unsafe class CudaKernelBench : IDisposable
         var sequences = new List<Sequence>();
         try
         {
-            foreach (var variant in Variants)
+            var variants = Variants(shape, m, limit);
+            foreach (var variant in variants)
             {
-                var plan = variant.Plan(shape, m, ElementType.Float16, false, limit, _context.Device);
-                sequences.Add(new Sequence(this, plan, weights, a, y, m, variant.FloatScales, options.Graphs));
+                sequences.Add(new Sequence(this, variant.Plan, weights, a, y, m, variant.FloatScales, options.Graphs));
+                // NaN, so that no variant passes for what another one left.
+                y.ForEach(x => CudaDriver.Fill(x.Address, 0xFF, x.Bytes, _stream));
                 sequences[^1].Run(1);
                 Check(sets, values, y, m, variant.Name);
             }
 
             var times = sequences.Select(_ => new List<double>()).ToList();
-            foreach (var sequence in sequences) sequence.Calibrate(MeasureMs);
+            foreach (var sequence in sequences) sequence.Calibrate(warmUpMs);
             for (var round = 0; round < options.Rounds; round++)
             {
-                for (var i = 0; i < sequences.Count; i++) times[i].Add(sequences[i].Run(sequences[i].Passes) / (sequences[i].Passes * sets.Count));
+                for (var turn = 0; turn < sequences.Count; turn++)
+                {
+                    var i = round % 2 == 0 ? turn : sequences.Count - 1 - turn;
+                    times[i].Add(sequences[i].Run(sequences[i].Passes) / (sequences[i].Passes * sets.Count));
+                }
             }
 
             var ours = CudaOperator.All.Single(o => o.Name == CudaOperator.Ours);
@@ -119,7 +137,7 @@ internal sealed unsafe class CudaKernelBench : IDisposable
             {
                 var seconds = PairedTimer.Median(times[i]) / 1e3;
                 return new CudaKernelRow(
-                    shape, m, sets.Count, Variants[i].Name, s.Kernels, seconds * 1e6, 2.0 * m * shape.N * shape.K / seconds / 1e12,
+                    shape, m, sets.Count, variants[i].Name, s.Kernels, seconds * 1e6, 2.0 * m * shape.N * shape.K / seconds / 1e12,
                     ours.WeightBytes(shape) / seconds / 1e9, options.Roofline.Seconds(shape, m, ours.WeightBytes(shape)) / seconds, PairedTimer.MedianRatio(times[i], times[0]));
             })];
         }
@@ -215,12 +233,17 @@ internal sealed unsafe class CudaKernelBench : IDisposable
             return CudaDriver.Milliseconds(_bench._start, _bench._end);
         }
 
-        /// <summary>Warms up, and finds how many passes take so long.</summary>
-        public void Calibrate(double ms)
+        /// <summary>Warms up for so long, and finds how many passes make a measurement.</summary>
+        public void Calibrate(double warmUpMs)
         {
-            Run(2);
-            Passes = (int)Math.Clamp(ms / Math.Max(Run(2) / 2, 1e-3), 1, 10000);
-            Run(Passes);
+            var ms = Run(2);
+            do
+            {
+                var pass = Run(Passes) / Passes;
+                ms += pass * Passes;
+                Passes = (int)Math.Clamp(MeasureMs / Math.Max(pass, 1e-3), 1, 10000);
+            }
+            while (ms < warmUpMs);
         }
 
         public void Dispose()
