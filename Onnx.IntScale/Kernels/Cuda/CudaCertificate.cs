@@ -9,10 +9,11 @@ internal static unsafe class CudaCertificate
     {
         context.Load(["certificate"]);
         using var use = context.Use();
-        var stream = CudaDriver.CreateStream();
         var result = CudaDriver.Alloc(sizeof(ulong));
+        nint stream = 0;
         try
         {
+            stream = CudaDriver.CreateStream();
             var parameters = CudaParams.Of(weights, 0, ElementType.Float);
             parameters.Y = (void*)result;
             CudaDriver.Fill(result, 0, sizeof(ulong), stream);
@@ -25,7 +26,7 @@ internal static unsafe class CudaCertificate
         finally
         {
             CudaDriver.Free(result);
-            CudaDriver.DestroyStream(stream);
+            if (stream != 0) CudaDriver.DestroyStream(stream);
         }
     }
 

@@ -9,6 +9,8 @@ namespace Onnx.IntScale;
 /// </summary>
 internal static unsafe partial class CudaDriver
 {
+    private const int OldestVersion = 13000;
+
     // A Lazy, since the functions of this class' other files may be looked for after this line.
     private static readonly Lazy<string?> Started = new(Start);
 
@@ -163,6 +165,7 @@ internal static unsafe partial class CudaDriver
     {
         if (CudaLibrary.Fault is { } fault) return fault;
         var result = Init(0);
+        if (result == 0 && Version < OldestVersion) return $"the NVIDIA driver is for CUDA {Version / 1000}.{Version % 1000 / 10}, and the kernels need one for 13.0; update it";
         if (result != 0) return $"the NVIDIA driver does not start: {NameOf(result)}";
         int count;
         result = DeviceGetCount(&count);

@@ -15,7 +15,7 @@ internal static class CudaLibrary
     /// <summary>What is wrong with the library, or null; to be asked when all functions have been looked for.</summary>
     public static string? Fault =>
         Handle == 0 ? "there is no NVIDIA driver (libcuda.so.1 or nvcuda.dll) on this machine"
-        : Absent.Count > 0 ? $"the NVIDIA driver is too old: it lacks {Absent[0]}; update it to one for CUDA 12 or later"
+        : Absent.Count > 0 ? $"the NVIDIA driver is too old: it lacks {Absent[0]}; update it to one for CUDA 13.0 or later"
         : null;
 
     /// <summary>The address of a function, or 0.</summary>

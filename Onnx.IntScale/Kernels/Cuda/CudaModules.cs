@@ -36,9 +36,9 @@ internal static class CudaModules
     /// <exception cref="CudaException">There is none.</exception>
     public static (string Name, byte[] Bytes) Image(string module, in CudaDevice device)
     {
-        // sm_90a is of 9.0 alone, neither upward nor downward compatible.
-        if (device is { Major: 9, Minor: 0 } && Resource($"{module}.sm_90a.cubin", 0) is { } cubin) return cubin;
-        return Resource($"{module}.compute_80.ptx", 1)
+        // sm_90a is of 9.0 alone, neither upward nor downward compatible. Plans for 9.0 start its code early, which PTX would not wait for.
+        var name = device is { Major: 9, Minor: 0 } && module != "mma" ? $"{module}.sm_90a.cubin" : $"{module}.compute_80.ptx";
+        return Resource(name, name.EndsWith(".ptx", StringComparison.Ordinal) ? 1 : 0)
             ?? throw new CudaException($"this library has no kernels {module} for compute capability {device.Major}.{device.Minor}; run tools/cuda/build.sh and build it again");
     }
 

@@ -11,6 +11,7 @@ internal static class CudaPlanner
     private const int PlainChannels = 8;        // of a thread block of the plain kernel
     private const int PlainTokens = 8;
     private const int MostGridYz = 65535;
+    private const int FewestTokens = 16;        // of a tile of the kernels that count them along y
     private const long Times16Limit = 1L << 27;  // certificates under it leave the four bits that CudaFold.Times16 needs
 
     /// <summary>The plan of a call with M rows, M above 0.</summary>
@@ -36,7 +37,7 @@ internal static class CudaPlanner
     {
         var copy = device;
         int[] rows = [1, 2];
-        return [.. rows.Select(m => Family(shape, m, copy)).Append("quantize").Distinct()];
+        return [.. rows.Select(m => Family(shape, m, copy)).Append("quantize").Append("plain").Distinct()];
     }
 
     /// <summary>The launch that computes the overflow certificate.</summary>
@@ -62,7 +63,7 @@ internal static class CudaPlanner
     {
         if (shape.Bits != 4 || shape.BlockSize < 32) return "plain";
         var gemv = m == 1 && GemvPlan.SharedBytes(shape) <= device.SharedBytesPerBlock - 1024;
-        var wgmma = device is { Major: 9, Minor: 0 };
+        var wgmma = device is { Major: 9, Minor: 0 } && m <= MostGridYz * FewestTokens;
         return CudaKernels.Forced switch
         {
             "plain" => "plain",
@@ -73,7 +74,8 @@ internal static class CudaPlanner
         };
     }
 
-    private static CudaPlan Plain(MatMulShape shape, int m, ElementType type)
+    /// <summary>The plan of a call whose Y or weights lie at addresses that other kernels' loads and stores of 16 bytes do not take.</summary>
+    public static CudaPlan Plain(MatMulShape shape, int m, ElementType type)
     {
         var matMul = new CudaLaunch(CudaKernels.Plain(type), (shape.N + PlainChannels - 1) / PlainChannels, Math.Min((m + PlainTokens - 1) / PlainTokens, MostGridYz), 1, 256, 1, 0, true);
         return WithScratch(Quantize(shape, m, type, 0), matMul, shape, m);

@@ -46,8 +46,8 @@ internal static class WgmmaPlan
         for (var slices = 1; slices <= Math.Min(MostSlices, stages); slices++)
         {
             // Clusters of more than two leave some multiprocessors of each processing cluster idle.
-            long together = slices <= 2 ? multiprocessors / slices : multiprocessors * 10 / 11 / slices;
-            var waves = (tiles + together - 1) / Math.Max(1, together);
+            long together = Math.Max(1, slices <= 2 ? multiprocessors / slices : multiprocessors * 10 / 11 / slices);
+            var waves = (tiles + together - 1) / together;
             var cost = waves * (((stages + slices - 1) / slices) + TileOverhead + (slices > 1 ? SplitOverhead : 0));
             if (cost < least) (best, least) = (slices, cost);
         }

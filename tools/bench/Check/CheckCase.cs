@@ -27,6 +27,10 @@ internal sealed record CheckCase(int M, MatMulShape Shape, ElementType Type, boo
     private static readonly ElementType[] Types = [ElementType.Float16, ElementType.BFloat16, ElementType.Float];
     private static readonly int[] Blocks = [16, 32, 64, 128, 256];
 
+    // Rows of B so long that every ring and buffer of the kernels is gone round several times, although K is split; few of them, for the scalar specification's sake.
+    private const int Long = 4;
+    private const int MostLongRows = 64;
+
     /// <summary>Every M up to 17, and the edges of tiles.</summary>
     private static readonly int[] Rows = [.. Enumerable.Range(1, 17), 31, 32, 33, 63, 64, 65, 127, 128, 129, 191, 193, 255, 257];
 
@@ -43,6 +47,7 @@ internal sealed record CheckCase(int M, MatMulShape Shape, ElementType Type, boo
             foreach (var block in Blocks)
             {
                 for (var kind = 0; kind < 4; kind++) yield return Draw(random, m, block, kind);
+                if (m <= MostLongRows) yield return Draw(random, m, block, Long);
             }
         }
     }
@@ -72,7 +77,7 @@ internal sealed record CheckCase(int M, MatMulShape Shape, ElementType Type, boo
     /// <param name="random">Source of the rest.</param>
     /// <param name="m">M.</param>
     /// <param name="block">Block size.</param>
-    /// <param name="kind">0, 1: sizes that fill tiles; 2: K in whole blocks, odd N; 3: any K and N.</param>
+    /// <param name="kind">0, 1: sizes that fill tiles; 2: K in whole blocks, odd N; 3: any K and N; 4: long rows.</param>
     private static CheckCase Draw(Random random, int m, int block, int kind)
     {
         var chunk = Math.Max(128, block);
@@ -80,9 +85,10 @@ internal sealed record CheckCase(int M, MatMulShape Shape, ElementType Type, boo
         {
             0 or 1 => chunk * random.Next(1, kind == 0 ? 9 : 24),
             2 => block * random.Next(1, 2200 / block),
+            Long => random.Next(2) == 0 ? 1024 * random.Next(17, 24) : random.Next(17000, 24000),
             _ => random.Next(2) == 0 ? random.Next(1, 300) : random.Next(1, 2500),
         };
-        var n = kind < 2 ? 64 * random.Next(1, 9) : random.Next(3) == 0 ? (64 * random.Next(1, 4)) + random.Next(-1, 2) : random.Next(1, 330);
+        var n = kind == Long ? random.Next(1, 130) : kind < 2 ? 64 * random.Next(1, 9) : random.Next(3) == 0 ? (64 * random.Next(1, 4)) + random.Next(-1, 2) : random.Next(1, 330);
         return new(
             m,
             new(k, n, random.Next(8) == 0 ? 8 : 4, block),
