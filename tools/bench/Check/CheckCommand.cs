@@ -20,12 +20,12 @@ internal static class CheckCommand
         var tokens = new Option<string?>("--tokens") { Description = "With --model: token ids, .npy. Default: random ones." };
         var prompt = new Option<int>("--prompt") { Description = "With --model: tokens of the first run.", DefaultValueFactory = _ => 128 };
         var decode = new Option<int>("--decode") { Description = "With --model: tokens that follow, one a run.", DefaultValueFactory = _ => 8 };
-        var minTop1 = new Option<double>("--min-top1") { Description = "With --model: least share of positions with the CPU's top token.", DefaultValueFactory = _ => 0.99 };
+        var minTop1 = new Option<double>("--min-top1") { Description = "With --model: least share of positions with the same top token.", DefaultValueFactory = _ => 0.99 };
         var ep = new Option<string>("--ep") { Description = "With --model: cuda, or cpu to try the check itself.", DefaultValueFactory = _ => "cuda", Hidden = true };
         var command = new Command("cuda-check", """
             Runs the CUDA kernels on random calls and compares every bit with the scalar specification; ends with 1 where one differs.
-            With --model, runs a model on CUDA and on the CPU: each node of the operator must give the specification's bits for the activations
-            that it got, and the logits' top tokens must be the CPU's.
+            With --model, runs a model on CUDA, on CUDA with only this operator on the CPU, and on the CPU: each node of the operator must give
+            the specification's bits for the activations that it got, and the top tokens must be the same.
 
             Examples:
               bench cuda-check --seed 7 --cases 500 --layers --sessions

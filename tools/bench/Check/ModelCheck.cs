@@ -32,7 +32,8 @@ internal sealed record ModelCheckOptions(string Model, string? Tokens, int Promp
 
 /// <summary>
 /// A converted language model on the GPU: every node of our operator must give the specification's bits for the activations that it was
-/// given there, and the logits must be the CPU's but for what the other operators round differently.
+/// given there. Logits differ from the CPU's as well, since the other operators round differently there; with this operator on the CPU and
+/// the others on the GPU they should not.
 /// </summary>
 internal static class ModelCheck
 {
@@ -45,13 +46,17 @@ internal static class ModelCheck
         if (nodes.Count == 0) throw new BenchException($"{model.ModelPath}: has no {Ops.MatMulNBitsIntScale}; convert it first");
         var check = new NodeCheck(model);
         var taps = check.Taps(nodes);
-        progress($"running on {(options.Cuda ? CudaProvider.Name : CudaProvider.Cpu)}");
-        using var actual = ModelTrace.Of(model, taps, options, options.Cuda);
-        progress($"running on {CudaProvider.Cpu}");
-        using var reference = ModelTrace.Of(model, taps, options, cuda: false);
+        var provider = options.Cuda ? CudaProvider.Name : CudaProvider.Cpu;
+        progress($"running on {provider}");
+        using var actual = ModelTrace.Of(model, taps, options, options.Cuda, oursOnCpu: false);
+        progress($"running on {provider}, our operator on the CPU");
+        using var mixed = ModelTrace.Of(model, taps, options, options.Cuda, oursOnCpu: true);
+        progress("running on the CPU");
+        using var cpu = ModelTrace.Of(model, taps, options, cuda: false, oursOnCpu: false);
         progress("comparing");
         return new(
-            model.ModelPath, actual.Provider, actual.Placement.Fault(actual.Provider, nodes.Count),
-            [.. nodes.Select(n => check.Run(n, actual.Runs))], LogitsDiff.Of(reference, actual), options.MinTop1);
+            model.ModelPath, provider, actual.Placement.Fault(provider, nodes.Count) ?? mixed.Placement.Fault(CudaProvider.Cpu, nodes.Count),
+            [.. nodes.Select(n => check.Run(n, actual.Runs))],
+            LogitsDiff.Of("the same with this operator on the CPU", mixed, actual), LogitsDiff.Of("the CPU's", cpu, actual), options.MinTop1);
     }
 }

@@ -10,12 +10,7 @@ internal sealed class ModelTrace : IDisposable
     private readonly List<IDisposableReadOnlyCollection<OrtValue>> _values = [];
     private readonly List<IReadOnlyDictionary<string, OrtValue>> _runs = [];
 
-    private ModelTrace(string provider) => Provider = provider;
-
-    /// <summary>Where our nodes should have run.</summary>
-    public string Provider { get; }
-
-    /// <summary>Where they did.</summary>
+    /// <summary>Where our nodes ran.</summary>
     public NodePlacement Placement { get; private set; } = new(new Dictionary<string, int>());
 
     /// <summary>Name of the logits.</summary>
@@ -26,14 +21,15 @@ internal sealed class ModelTrace : IDisposable
 
     /// <summary>Runs a model.</summary>
     /// <param name="model">The model; its external data is read where it lies.</param>
-    /// <param name="taps">Inner values that become outputs. Both providers should get the same, since they keep ONNX Runtime from fusing across them.</param>
+    /// <param name="taps">Inner values that become outputs. What is compared should have the same, since they keep ONNX Runtime from fusing across them.</param>
     /// <param name="options">Tokens and device.</param>
     /// <param name="cuda">Whether it runs on the GPU.</param>
+    /// <param name="oursOnCpu">Whether our operator runs on the CPU nevertheless.</param>
     /// <exception cref="BenchException">The CUDA provider cannot be loaded, or there are not enough tokens.</exception>
-    public static ModelTrace Of(ModelFile model, IReadOnlyList<string> taps, ModelCheckOptions options, bool cuda)
+    public static ModelTrace Of(ModelFile model, IReadOnlyList<string> taps, ModelCheckOptions options, bool cuda, bool oursOnCpu)
     {
         using var profiles = new ScratchFolder();
-        var trace = new ModelTrace(cuda ? CudaProvider.Name : CudaProvider.Cpu);
+        var trace = new ModelTrace();
         try
         {
             using (var session = LanguageModel.Open(model, threads: 0, taps, Configure)) trace.Run(session, taps, options);
@@ -50,6 +46,7 @@ internal sealed class ModelTrace : IDisposable
         void Configure(SessionOptions session)
         {
             if (cuda) CudaProvider.Append(session, options.Device, graph: false);
+            IntScaleOps.Register(session, cuda: !oursOnCpu);
             session.ProfileOutputPathPrefix = profiles[Profile];
             session.EnableProfiling = true;
         }
