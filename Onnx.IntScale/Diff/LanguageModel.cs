@@ -42,9 +42,12 @@ public sealed class LanguageModel : IDisposable
     /// <param name="taps">Inner values that <see cref="Run"/> can then be asked for, by name. They keep ONNX Runtime from fusing
     /// operators across them, which can move the last bits of what follows (perplexity: by about 1e-5 of it, or not at all).</param>
     /// <exception cref="ModelException">ONNX Runtime refuses the model, or its inputs or outputs are not those of a causal language model.</exception>
-    public static LanguageModel Open(ModelFile model, int threads = 0, IReadOnlyCollection<string>? taps = null)
+    public static LanguageModel Open(ModelFile model, int threads = 0, IReadOnlyCollection<string>? taps = null) => Open(model, threads, taps, _ => { });
+
+    /// <summary>The same with more options, such as another execution provider; values still come and go in memory of this process. Our operator is registered last.</summary>
+    internal static LanguageModel Open(ModelFile model, int threads, IReadOnlyCollection<string>? taps, Action<SessionOptions> configure)
     {
-        using var options = Options(threads);
+        using var options = Options(threads, configure);
         InferenceSession? session = null;
         try
         {
@@ -116,19 +119,25 @@ public sealed class LanguageModel : IDisposable
         _options.Dispose();
     }
 
-    private static SessionOptions Options(int threads)
+    private static SessionOptions Options(int threads, Action<SessionOptions> configure)
     {
         var options = new SessionOptions { IntraOpNumThreads = threads, LogSeverityLevel = OrtLoggingLevel.ORT_LOGGING_LEVEL_ERROR };
         // Two models take turns, and our own maths runs between them: spinning threads would steal their cores.
         options.AddSessionConfigEntry("session.intra_op.allow_spinning", "0");
         try
         {
+            configure(options);
             return IntScaleOps.Register(options);
         }
         catch (OrtException e)
         {
             options.Dispose();
             throw new ModelException("ONNX Runtime", e.Message, inner: e);
+        }
+        catch
+        {
+            options.Dispose();
+            throw;
         }
     }
 

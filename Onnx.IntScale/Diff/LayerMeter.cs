@@ -54,7 +54,7 @@ public sealed class LayerMeter(ModelFile converted, IReadOnlyList<LayerTap> taps
     private unsafe ErrorSum Local(IntScaleNode node, TensorRows a, TensorRows reference)
     {
         using var weights = node.Load(converted, _index);
-        using var bias = Bias(node, a.Type);
+        using var bias = node.LoadBias(converted, _index, a.Type);
         var plan = CpuKernels.Plan(a.Rows);
         using var scratch = new TensorBuffer(MatMulJob.ScratchBytes(node.Shape, plan.ScratchRows(a.Rows)));
         using var y = new TensorBuffer((long)a.Rows * node.Shape.N * Elements.SizeOf(a.Type));
@@ -63,18 +63,6 @@ public sealed class LayerMeter(ModelFile converted, IReadOnlyList<LayerTap> taps
         Parallel.For(0, IntScaleMatMul.QuantizeTasks(job), _parallel, task => IntScaleMatMul.Quantize(job, task));
         Parallel.For(0, IntScaleMatMul.TileTasks(job), _parallel, task => IntScaleMatMul.ComputeTiles(job, task));
         return Compare(reference, new TensorRows(a.Type, y.Data, a.Rows, node.Shape.N));
-    }
-
-    private TensorBuffer? Bias(IntScaleNode node, ElementType type)
-    {
-        const int Position = OpSchema.Bias;
-        if (node.Node.Input.Count <= Position || node.Node.Input[Position].Length == 0) return null;
-        return _index.Initializer(node.Node.Input[Position]) is { } tensor && TensorTypes.FloatType(tensor.DataType) == type
-            ? converted.Read(tensor)
-            : throw new ModelException(
-                $"{converted.ModelPath}: node '{node.Name}', input bias",
-                $"is not an initializer of the activations' type {type.ToString().ToLowerInvariant()}",
-                "convert the model again, or measure no layers");
     }
 
     /// <summary>Rows in parallel, their sums in order: the same result whatever the threads.</summary>

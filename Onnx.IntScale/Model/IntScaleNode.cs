@@ -39,6 +39,14 @@ public sealed record IntScaleNode(string Name, NodeProto Node, MatMulShape Shape
         Input(model, index, OpSchema.ChannelScales, DataType.Float, Shape.N)!,
         Input(model, index, OpSchema.ZeroPoints, DataType.Uint8, (long)Shape.N * Shape.ZeroPointRowBytes, optional: true));
 
+    /// <summary>Reads the node's bias, or null where it has none.</summary>
+    /// <param name="model">The node's model.</param>
+    /// <param name="index">Its graph.</param>
+    /// <param name="type">Type of the activations, which the bias has too.</param>
+    /// <exception cref="ModelException">It is not an initializer of that type.</exception>
+    internal TensorBuffer? LoadBias(ModelFile model, GraphIndex index, ElementType type) =>
+        Input(model, index, OpSchema.Bias, (DataType)type, Shape.N, optional: true);
+
     private TensorBuffer? Input(ModelFile model, GraphIndex index, int position, DataType type, long count, bool optional = false)
     {
         var name = position < Node.Input.Count ? Node.Input[position] : "";

@@ -21,7 +21,10 @@ public static unsafe class IntScaleOps
     /// <param name="options">Options of sessions to come.</param>
     /// <returns>The options.</returns>
     /// <exception cref="OrtException">The ONNX Runtime in use is older than 1.29, or cannot be found.</exception>
-    public static SessionOptions Register(SessionOptions options)
+    public static SessionOptions Register(SessionOptions options) => Register(options, cuda: true);
+
+    /// <summary>The same. Without its CUDA variant the operator runs on the CPU even beside others that run on CUDA: that is how checks tell what it changes there.</summary>
+    internal static SessionOptions Register(SessionOptions options, bool cuda)
     {
         ArgumentNullException.ThrowIfNull(options);
         lock (Registered)
@@ -31,7 +34,7 @@ public static unsafe class IntScaleOps
             try
             {
                 options.DangerousAddRef(ref held);
-                OpRegistration.Register(Api.Value, (void*)options.DangerousGetHandle());
+                OpRegistration.Register(Api.Value, (void*)options.DangerousGetHandle(), cuda);
             }
             finally
             {

@@ -9,28 +9,31 @@ namespace Onnx.IntScale;
 internal static unsafe class OpRegistration
 {
     private static readonly Lock Gate = new();
-    private static readonly Dictionary<OrtApi, nint> Domains = [];
+    private static readonly Dictionary<(OrtApi Api, bool Cuda), nint> Domains = [];
 
     /// <summary>Adds the operator to OrtSessionOptions.</summary>
+    /// <param name="api">The ONNX Runtime that the options are of.</param>
+    /// <param name="options">The options.</param>
+    /// <param name="cuda">Whether it runs on CUDA where a session has that provider; without, it runs on the CPU there too.</param>
     /// <exception cref="OrtException">ORT refuses.</exception>
-    public static void Register(OrtApi api, void* options)
+    public static void Register(OrtApi api, void* options, bool cuda = true)
     {
         lock (Gate)
         {
-            if (!Domains.TryGetValue(api, out var domain)) Domains[api] = domain = (nint)CreateDomain(api);
+            if (!Domains.TryGetValue((api, cuda), out var domain)) Domains[(api, cuda)] = domain = (nint)CreateDomain(api, cuda);
             api.AddToOptions(options, (void*)domain);
         }
     }
 
-    private static void* CreateDomain(OrtApi api)
+    private static void* CreateDomain(OrtApi api, bool cuda)
     {
         var domain = api.CreateCustomOpDomain((byte*)Marshal.StringToCoTaskMemUTF8(OpSchema.Domain));
         ReadOnlySpan<ElementType> types = [ElementType.Float, ElementType.Float16, ElementType.BFloat16];
         foreach (var type in types)
         {
-            // Always both: without the CUDA provider in a session its variant is not looked at, and no driver is looked for.
+            // Without the CUDA provider in a session its variant is not looked at, and no driver is looked for.
             api.AddToDomain(domain, IntScaleOp.Create(api, type, ExecutionProvider.Cpu));
-            api.AddToDomain(domain, IntScaleOp.Create(api, type, ExecutionProvider.Cuda));
+            if (cuda) api.AddToDomain(domain, IntScaleOp.Create(api, type, ExecutionProvider.Cuda));
         }
 
         return domain;

@@ -16,15 +16,24 @@ internal static class CheckCommand
         var sessions = new Option<bool>("--sessions") { Description = "Also the operator inside ONNX Runtime, against the CPU's." };
         var device = new Option<int>("--device") { Description = "Number of the GPU." };
         var kernel = new Option<string?>("--kernel") { Description = "The only family of matmul kernels to use." };
+        var model = new Option<string?>("--model") { Description = "Instead of random calls, a converted language model: .onnx file or folder." };
+        var tokens = new Option<string?>("--tokens") { Description = "With --model: token ids, .npy. Default: random ones." };
+        var prompt = new Option<int>("--prompt") { Description = "With --model: tokens of the first run.", DefaultValueFactory = _ => 128 };
+        var decode = new Option<int>("--decode") { Description = "With --model: tokens that follow, one a run.", DefaultValueFactory = _ => 8 };
+        var minTop1 = new Option<double>("--min-top1") { Description = "With --model: least share of positions with the same top token.", DefaultValueFactory = _ => 0.99 };
+        var ep = new Option<string>("--ep") { Description = "With --model: cuda, or cpu to try the check itself.", DefaultValueFactory = _ => "cuda", Hidden = true };
         var command = new Command("cuda-check", """
             Runs the CUDA kernels on random calls and compares every bit with the scalar specification; ends with 1 where one differs.
+            With --model, runs a model on CUDA, on CUDA with only this operator on the CPU, and on the CPU: each node of the operator must give
+            the specification's bits for the activations that it got, and the top tokens must be the same.
 
             Examples:
               bench cuda-check --seed 7 --cases 500 --layers --sessions
+              bench cuda-check --model out/classics-13m-int4 --tokens models/classics-13m/eval_tokens.npy --prompt 512
               compute-sanitizer bench cuda-check --every 10
             """)
         {
-            seed, cases, every, layers, sessions, device, kernel,
+            seed, cases, every, layers, sessions, device, kernel, model, tokens, prompt, decode, minTop1, ep,
         };
         command.SetAction(parsed =>
         {
@@ -33,6 +42,13 @@ internal static class CheckCommand
             var start = parsed.GetValue(seed) != 0 ? parsed.GetValue(seed) : Random.Shared.Next(1, int.MaxValue);
             try
             {
+                if (parsed.GetValue(model) is { } path)
+                {
+                    return RunModel(new(
+                        path, parsed.GetValue(tokens), parsed.GetValue(prompt), parsed.GetValue(decode), start, parsed.GetValue(minTop1), parsed.GetValue(device),
+                        CudaCommand.IsCuda(parsed.GetValue(ep)!)));
+                }
+
                 return Run(start, parsed.GetValue(cases), Math.Max(1, parsed.GetValue(every)), parsed.GetValue(layers), parsed.GetValue(sessions), parsed.GetValue(device));
             }
             catch (CudaException e)
@@ -41,6 +57,15 @@ internal static class CheckCommand
             }
         });
         return command;
+    }
+
+    private static int RunModel(ModelCheckOptions options)
+    {
+        if (options.Prompt < 1 || options.Decode < 0) throw new BenchException("--prompt must be positive, --decode not negative");
+        var report = ModelCheck.Run(options, Console.Error.WriteLine);
+        if (options.Tokens == null) Console.WriteLine($"random tokens, seed {options.Seed}");
+        foreach (var line in report.Lines()) Console.WriteLine(line);
+        return report.Passed ? 0 : 1;
     }
 
     private static int Run(int seed, int random, int every, bool layers, bool sessions, int device)

@@ -36,17 +36,15 @@ internal static unsafe class SessionCheck
         var options = Cpu();
         try
         {
-            using var provider = new OrtCUDAProviderOptions();
-            provider.UpdateOptions(new() { ["device_id"] = "0", ["enable_cuda_graph"] = graph ? "1" : "0" });
-            options.AppendExecutionProvider_CUDA(provider);
+            CudaProvider.Append(options, device: 0, graph);
             // A node that went to the CPU would pass every check.
             options.AddSessionConfigEntry("session.disable_cpu_ep_fallback", "1");
             return options;
         }
-        catch (Exception e) when (e is OnnxRuntimeException or EntryPointNotFoundException)
+        catch
         {
             options.Dispose();
-            throw new BenchException($"ONNX Runtime's CUDA execution provider cannot be used (tools/cuda/README.md says what it needs): {e.Message}");
+            throw;
         }
     }
 

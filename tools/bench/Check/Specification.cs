@@ -6,22 +6,30 @@ internal static unsafe class Specification
     /// <summary>Products beyond which the scalar loops take too long, and the CPU's best kernels, which tests hold to them, stand in.</summary>
     private const long ScalarProducts = 1L << 28;
 
+    /// <summary>A case's Y [M, N] as bytes.</summary>
+    public static byte[] Compute(CheckData data, TensorBuffer a) => Compute(data.Weights, data.Bias, data.Case.M, data.Case.Type, a.Data);
+
     /// <summary>Y [M, N] as bytes.</summary>
-    public static byte[] Compute(CheckData data, TensorBuffer a)
+    /// <param name="weights">The weights.</param>
+    /// <param name="bias">Bias [N], or null.</param>
+    /// <param name="m">Rows of A.</param>
+    /// <param name="type">Type of A, bias and Y.</param>
+    /// <param name="a">A [M, K].</param>
+    public static byte[] Compute(WeightView weights, TensorBuffer? bias, int m, ElementType type, void* a)
     {
-        var c = data.Case;
-        var y = new byte[(long)c.M * c.Shape.N * Elements.SizeOf(c.Type)];
-        if (c.M == 0) return y;
+        var shape = weights.Shape;
+        var y = new byte[(long)m * shape.N * Elements.SizeOf(type)];
+        if (m == 0) return y;
         fixed (byte* output = y)
         {
-            var scalar = (long)c.M * c.Shape.K * c.Shape.N <= ScalarProducts;
-            var job = new MatMulJob { Weights = data.Weights, M = c.M, Type = c.Type, A = a.Data, Y = output, Plan = CpuKernels.Plan(c.M, scalar ? CpuKernels.Scalar : null) };
-            if (data.Bias != null) job.Bias = data.Bias.Data;
-            using var scratch = new TensorBuffer(MatMulJob.ScratchBytes(c.Shape, job.Plan.ScratchRows(c.M)));
+            var scalar = (long)m * shape.K * shape.N <= ScalarProducts;
+            var job = new MatMulJob { Weights = weights, M = m, Type = type, A = a, Y = output, Plan = CpuKernels.Plan(m, scalar ? CpuKernels.Scalar : null) };
+            if (bias != null) job.Bias = bias.Data;
+            using var scratch = new TensorBuffer(MatMulJob.ScratchBytes(shape, job.Plan.ScratchRows(m)));
             job.UseScratch(scratch.Data);
             if (scalar)
             {
-                Parallel.For(0, c.M, m => ActivationQuantizer.QuantizeRowScalar(job, m));
+                Parallel.For(0, m, row => ActivationQuantizer.QuantizeRowScalar(job, row));
             }
             else
             {
@@ -34,25 +42,33 @@ internal static unsafe class Specification
         return y;
     }
 
-    /// <summary>Where two outputs differ first, in words, or null where they don't. NaNs are equal: processors and GPUs make different ones.</summary>
-    public static string? Difference(CheckCase c, ReadOnlySpan<byte> expected, ReadOnlySpan<byte> actual)
+    /// <summary>Where two outputs of a case differ first, in words, or null where they don't.</summary>
+    public static string? Difference(CheckCase c, ReadOnlySpan<byte> expected, ReadOnlySpan<byte> actual) => Compare(c.Type, c.Shape.N, expected, actual)?.Words;
+
+    /// <summary>How two Y [M, N] differ, or null where they don't. NaNs are equal: processors and GPUs make different ones.</summary>
+    public static Mismatch? Compare(ElementType type, int n, ReadOnlySpan<byte> expected, ReadOnlySpan<byte> actual)
     {
         if (expected.SequenceEqual(actual)) return null;
-        if (expected.Length != actual.Length) return $"Y has {actual.Length} bytes, expected {expected.Length}";
-        var size = Elements.SizeOf(c.Type);
+        var size = Elements.SizeOf(type);
+        if (expected.Length != actual.Length) return new(Math.Max(expected.Length, actual.Length) / size, $"Y has {actual.Length} bytes, expected {expected.Length}");
         var (wrong, first) = (0, -1);
         fixed (byte* e = expected, a = actual)
         {
             for (var i = 0; i < expected.Length / size; i++)
             {
                 if (expected.Slice(i * size, size).SequenceEqual(actual.Slice(i * size, size))) continue;
-                if (float.IsNaN(Elements.Load(c.Type, e, i)) && float.IsNaN(Elements.Load(c.Type, a, i))) continue;
+                if (float.IsNaN(Elements.Load(type, e, i)) && float.IsNaN(Elements.Load(type, a, i))) continue;
                 if (wrong++ == 0) first = i;
             }
 
             if (wrong == 0) return null;
-            return Text.F(
-                $"Y[{first / c.Shape.N},{first % c.Shape.N}] is {Elements.Load(c.Type, a, first):R}, expected {Elements.Load(c.Type, e, first):R}; {wrong} of {expected.Length / size} differ");
+            return new(wrong, Text.F(
+                $"Y[{first / n},{first % n}] is {Elements.Load(type, a, first):R}, expected {Elements.Load(type, e, first):R}; {wrong} of {expected.Length / size} differ"));
         }
     }
 }
+
+/// <summary>How two outputs differ.</summary>
+/// <param name="Count">Elements of other bits.</param>
+/// <param name="Words">The first of them, in words.</param>
+internal sealed record Mismatch(int Count, string Words);
