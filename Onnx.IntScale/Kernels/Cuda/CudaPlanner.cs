@@ -63,14 +63,15 @@ internal static class CudaPlanner
     {
         if (shape.Bits != 4 || shape.BlockSize < 32) return "plain";
         var gemv = m == 1 && GemvPlan.SharedBytes(shape) <= device.SharedBytesPerBlock - 1024;
-        var wgmma = device is { Major: 9, Minor: 0 } && m <= MostGridYz * FewestTokens;
+        var hopper = device is { Major: 9, Minor: 0 };
+        var wgmma = hopper && m <= MostGridYz * FewestTokens;
         return CudaKernels.Forced switch
         {
             "plain" => "plain",
             "gemv" => gemv ? "gemv" : "plain",
             "mma" => "mma",
             "wgmma" => wgmma ? "wgmma" : "plain",
-            _ => gemv ? "gemv" : wgmma ? "wgmma" : "mma",
+            _ => gemv ? "gemv" : wgmma ? "wgmma" : hopper ? "plain" : "mma",
         };
     }
 
