@@ -24,15 +24,13 @@ public sealed class FakeDriverTests
     [FakeDriverFact]
     public void Kernels_OnTheFakeDriver_TwinsAreTimedWhereThereAreSome()
     {
-        string[] arguments = ["cuda-kernels", "--shapes", "256x64", "--blocks", "32,128", "--m", "1,16,17,65", "--sets", "2", "--rounds", "2", "--stream"];
+        string[] arguments = ["cuda-kernels", "--shapes", "256x64", "--blocks", "32,128", "--m", "1,16,17", "--sets", "2", "--rounds", "2", "--stream"];
         var run = Bench(arguments, ("FAKE_CAPABILITY", "9"));
         Assert.True(run.Code == 0, run.Out + run.Error);
-        Assert.Matches(@"\| +K x N.* +block +\| +M=16 +\| +M=65 +\|", run.Out);
+        Assert.Matches(@"\| +K x N.* +block +\| +M=16 +\|", run.Out);
         var rows = run.Out.Split('\n').Where(l => l.Contains("float scales |", StringComparison.Ordinal)).ToList();
-        Assert.Equal(2, rows.Count);
-        Assert.Contains("quantize_b128_float16 + wgmma_b128_t16_f16 ", rows[0], StringComparison.Ordinal);
-        Assert.Contains("quantize_b128_float16 + wgmma_b128_t128_f16 ", rows[1], StringComparison.Ordinal);
-        Assert.Equal(8, run.Out.Split('\n').Count(l => l.Contains("| intscale ", StringComparison.Ordinal)));
+        Assert.Contains("quantize_b128_float16 + wgmma_b128_t16_f16 ", Assert.Single(rows), StringComparison.Ordinal);
+        Assert.Equal(6, run.Out.Split('\n').Count(l => l.Contains("| intscale ", StringComparison.Ordinal)));
 
         run = Bench(arguments, ("FAKE_CAPABILITY", "8"));
         Assert.True(run.Code == 0, run.Out + run.Error);

@@ -24,13 +24,13 @@ internal static class CudaPlanner
             _ => Plain(shape, m, type),
         };
 
-    /// <summary>The plan of the float twin where there is one: M from 129 on, no zero points, scales in float16.</summary>
+    /// <summary>The plan of the float twin where there is one (<see cref="HasTwin"/>): no zero points, scales in float16.</summary>
     public static CudaPlan Twin(MatMulShape shape, int m, ElementType type, bool hasZeroPoints, long maxAccumulator, in CudaDevice device) =>
         WgmmaPlan.Of(shape, m, type, CudaFold.Float, device);
 
     /// <summary>Whether there is a twin of what <see cref="Plan"/> gives.</summary>
     public static bool HasTwin(MatMulShape shape, int m, in CudaDevice device) =>
-        m > 1 && Family(shape, m, device) == "wgmma" && CudaKernels.Wgmma(shape.BlockSize, WgmmaPlan.TokensOf(m), CudaFold.Float) >= 0;
+        m > 1 && Family(shape, m, device) == "wgmma" && CudaKernels.Wgmma(shape.BlockSize, WgmmaPlan.TilingOf(shape, m, device).Tokens, CudaFold.Float) >= 0;
 
     /// <summary>The modules that plans of a node may use, whatever M.</summary>
     public static IReadOnlyList<string> Modules(MatMulShape shape, ElementType type, bool hasZeroPoints, long maxAccumulator, in CudaDevice device)

@@ -10,21 +10,26 @@ internal static class WgmmaPlan
     private const int Threads = 384;
     private const int SpanStages = 16;
     private const int MostSlices = 4;
-    private const int TileOverhead = 8;   // what a tile costs besides its stages, in stages
-    private const int SplitOverhead = 2;  // and what adding partial sums costs
 
-    /// <summary>Tokens of the tiles for M rows.</summary>
-    public static int TokensOf(int m) => m switch { <= 16 => 16, <= 32 => 32, <= 64 => 64, _ => 128 };
+    /// <summary>Tokens of a tile and slices of K.</summary>
+    public readonly record struct Tiling(int Tokens, int Slices);
+
+    /// <summary>The tiling of a call with M rows that should take the least time.</summary>
+    public static Tiling TilingOf(MatMulShape shape, int m, in CudaDevice device)
+    {
+        if (m <= 64) return Cheapest(shape, m, m <= 16 ? 16 : m <= 32 ? 32 : 64, device).Tiling;
+        // A stage of either takes about as long, so tiles of 64 are for shapes that have too few of 128.
+        var (small, large) = (Cheapest(shape, m, 64, device), Cheapest(shape, m, 128, device));
+        return small.Cost < large.Cost ? small.Tiling : large.Tiling;
+    }
 
     /// <summary>The plan of a call with M rows.</summary>
     public static CudaPlan Of(MatMulShape shape, int m, ElementType type, CudaFold fold, in CudaDevice device)
     {
-        var tokens = TokensOf(m);
-        var rows = (int)((((uint)m + tokens - 1) / tokens) * tokens);
-        var (tilesN, tilesM) = ((shape.N + Channels - 1) / Channels, rows / tokens);
-        var slices = Slices(CudaPlanner.Stages(shape.K), (long)tilesN * tilesM, device.SmCount);
+        var (tokens, slices) = TilingOf(shape, m, device);
+        var (tilesN, tilesM) = (Tiles(shape.N, Channels), Tiles(m, tokens));
         var matMul = new CudaLaunch(CudaKernels.Wgmma(shape.BlockSize, tokens, fold), tilesN * slices, tilesM, 1, Threads, slices, SharedBytes(shape.BlockSize, tokens, fold), true);
-        return CudaPlanner.WithScratch(CudaPlanner.Quantize(shape, m, type, shape.BlockSize), matMul, shape, rows);
+        return CudaPlanner.WithScratch(CudaPlanner.Quantize(shape, m, type, shape.BlockSize), matMul, shape, tilesM * tokens);
     }
 
     /// <summary>Dynamic shared memory of a thread block: the layout of wgmma_tile.cuh.</summary>
@@ -39,19 +44,25 @@ internal static class WgmmaPlan
         return barriersAt + ((((stages + 2) * 2) + 2) * 8) + 1024;
     }
 
-    /// <summary>Slices of K that take the least time: waves of thread blocks, each of its stages and what comes on top.</summary>
-    private static int Slices(int stages, long tiles, int multiprocessors)
+    private static int Tiles(int size, int tile) => (int)(((uint)size + tile - 1) / tile);
+
+    /// <summary>Slices of K that take the least time, in stages: waves of thread blocks, each of its stages and what comes on top.</summary>
+    private static (Tiling Tiling, long Cost) Cheapest(MatMulShape shape, int m, int tokens, in CudaDevice device)
     {
+        var stages = CudaPlanner.Stages(shape.K);
+        var tiles = (long)Tiles(shape.N, Channels) * Tiles(m, tokens);
+        // What a tile costs besides its stages, and what adding partial sums costs (benchmarks/cuda.md).
+        var (tileOverhead, splitOverhead) = tokens == 128 ? (16, 4) : (8, 2);
         var (best, least) = (1, long.MaxValue);
         for (var slices = 1; slices <= Math.Min(MostSlices, stages); slices++)
         {
             // Clusters of more than two leave some multiprocessors of each processing cluster idle.
-            long together = Math.Max(1, slices <= 2 ? multiprocessors / slices : multiprocessors * 10 / 11 / slices);
+            long together = Math.Max(1, slices <= 2 ? device.SmCount / slices : device.SmCount * 10 / 11 / slices);
             var waves = (tiles + together - 1) / together;
-            var cost = waves * (((stages + slices - 1) / slices) + TileOverhead + (slices > 1 ? SplitOverhead : 0));
+            var cost = waves * (((stages + slices - 1) / slices) + tileOverhead + (slices > 1 ? splitOverhead : 0));
             if (cost < least) (best, least) = (slices, cost);
         }
 
-        return best;
+        return (new(tokens, best), least);
     }
 }

@@ -20,7 +20,7 @@ internal static class CheckCommand
         var tokens = new Option<string?>("--tokens") { Description = "With --model: token ids, .npy. Default: random ones." };
         var prompt = new Option<int>("--prompt") { Description = "With --model: tokens of the first run.", DefaultValueFactory = _ => 128 };
         var decode = new Option<int>("--decode") { Description = "With --model: tokens that follow, one a run.", DefaultValueFactory = _ => 8 };
-        var minTop1 = new Option<double>("--min-top1") { Description = "With --model: least share of positions with the same top token.", DefaultValueFactory = _ => 0.99 };
+        var minTop1 = new Option<double>("--min-top1") { Description = "With --model: least share of positions with the same top token as on the CPU; other operators' rounding moves int8 codes of activations, which costs small models some percent.", DefaultValueFactory = _ => 0.9 };
         var ep = new Option<string>("--ep") { Description = "With --model: cuda, or cpu to try the check itself.", DefaultValueFactory = _ => "cuda", Hidden = true };
         var command = new Command("cuda-check", """
             Runs the CUDA kernels on random calls and compares every bit with the scalar specification; ends with 1 where one differs.
