@@ -36,7 +36,7 @@ internal sealed unsafe class CudaIntScaleKernel : INodeKernel
         _context = CudaContext.For(onHost ? null : weights.B);
         KernelWeights.CheckChannelScales(onHost ? new ReadOnlySpan<float>(weights.ChannelScales, _shape.N) : CudaCertificate.ChannelScales(_context, weights));
         _maxAccumulator = KernelWeights.CheckCertificate(() => onHost ? Certificate.Compute(weights) : CudaCertificate.Compute(_context, weights), KernelWeights.Claimed(api, info));
-        var modules = CudaPlanner.Modules(_shape, type, _hasZeroPoints, _maxAccumulator, _context.Device);
+        var modules = CudaPlanner.Modules(_shape, _context.Device);
         _context.Load(modules);
         using var use = _context.Use();
         _allocator = api.Allocator(info);

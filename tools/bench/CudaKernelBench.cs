@@ -63,7 +63,7 @@ internal sealed unsafe class CudaKernelBench : IDisposable
             progress($"{shape.K} x {shape.N}, block {shape.BlockSize}: making {count} weight sets");
             var sets = Enumerable.Range(0, count).Select(i => RandomCodes.Draw(shape, (ulong)(i + 1), 1 / Math.Sqrt(shape.K))).ToList();
             var limit = sets.Max(s => s.MaxAccumulator);
-            _context.Load(CudaPlanner.Modules(shape, ElementType.Float16, false, limit, _context.Device));
+            _context.Load(CudaPlanner.Modules(shape, _context.Device));
             var weights = sets.Select(s => new DeviceWeights(s)).ToList();
             try
             {
@@ -97,7 +97,7 @@ internal sealed unsafe class CudaKernelBench : IDisposable
     {
         var ours = (CudaOperator.Ours, CudaPlanner.Plan(shape, m, ElementType.Float16, false, limit, _context.Device), false);
         return CudaPlanner.HasTwin(shape, m, _context.Device)
-            ? [ours, (Twin, CudaPlanner.Twin(shape, m, ElementType.Float16, false, limit, _context.Device), true)]
+            ? [ours, (Twin, CudaPlanner.Twin(shape, m, ElementType.Float16, _context.Device), true)]
             : [ours];
     }
 

@@ -24,8 +24,15 @@ internal static class CudaPlanner
             _ => Plain(shape, m, type),
         };
 
+    /// <summary>The plan of a call whose Y or weights lie at addresses that other kernels' loads and stores of 16 bytes do not take.</summary>
+    public static CudaPlan Plain(MatMulShape shape, int m, ElementType type)
+    {
+        var matMul = new CudaLaunch(CudaKernels.Plain(type), (shape.N + PlainChannels - 1) / PlainChannels, Math.Min((m + PlainTokens - 1) / PlainTokens, MostGridYz), 1, 256, 1, 0, true);
+        return WithScratch(Quantize(shape, m, type, 0), matMul, shape, m);
+    }
+
     /// <summary>The plan of the float twin where there is one (<see cref="HasTwin"/>): no zero points, scales in float16.</summary>
-    public static CudaPlan Twin(MatMulShape shape, int m, ElementType type, bool hasZeroPoints, long maxAccumulator, in CudaDevice device) =>
+    public static CudaPlan Twin(MatMulShape shape, int m, ElementType type, in CudaDevice device) =>
         WgmmaPlan.Of(shape, m, type, CudaFold.Float, device);
 
     /// <summary>Whether there is a twin of what <see cref="Plan"/> gives.</summary>
@@ -33,7 +40,7 @@ internal static class CudaPlanner
         m > 1 && Family(shape, m, device) == "wgmma" && CudaKernels.Wgmma(shape.BlockSize, WgmmaPlan.TilingOf(shape, m, device).Tokens, CudaFold.Float) >= 0;
 
     /// <summary>The modules that plans of a node may use, whatever M.</summary>
-    public static IReadOnlyList<string> Modules(MatMulShape shape, ElementType type, bool hasZeroPoints, long maxAccumulator, in CudaDevice device)
+    public static IReadOnlyList<string> Modules(MatMulShape shape, in CudaDevice device)
     {
         var copy = device;
         int[] rows = [1, 2];
@@ -73,12 +80,5 @@ internal static class CudaPlanner
             "wgmma" => wgmma ? "wgmma" : "plain",
             _ => gemv ? "gemv" : wgmma ? "wgmma" : hopper ? "plain" : "mma",
         };
-    }
-
-    /// <summary>The plan of a call whose Y or weights lie at addresses that other kernels' loads and stores of 16 bytes do not take.</summary>
-    public static CudaPlan Plain(MatMulShape shape, int m, ElementType type)
-    {
-        var matMul = new CudaLaunch(CudaKernels.Plain(type), (shape.N + PlainChannels - 1) / PlainChannels, Math.Min((m + PlainTokens - 1) / PlainTokens, MostGridYz), 1, 256, 1, 0, true);
-        return WithScratch(Quantize(shape, m, type, 0), matMul, shape, m);
     }
 }
