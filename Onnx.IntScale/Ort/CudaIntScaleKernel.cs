@@ -9,7 +9,6 @@ internal sealed unsafe class CudaIntScaleKernel : INodeKernel
     private readonly ElementType _type;
     private readonly MatMulShape _shape;
     private readonly bool _hasZeroPoints;
-    private readonly bool _constantBias;
     private readonly long _maxAccumulator;
     private readonly CudaContext _context;
     private readonly void* _allocator;
@@ -29,7 +28,6 @@ internal sealed unsafe class CudaIntScaleKernel : INodeKernel
         _hasZeroPoints = weights.ZeroPoints != null;
         NodeInputs.CheckDeclaredK(api, info, _shape.K);
         NodeInputs.CheckConstantBias(api, info, type, _shape.N);
-        _constantBias = api.ConstantInput(info, OpSchema.Bias) != null;
 
         // ORT has copied constants to the device by now; were they still on the host, they would be no address of the device's.
         var onHost = api.IsOnHost(api.ConstantInput(info, OpSchema.B));
@@ -72,7 +70,6 @@ internal sealed unsafe class CudaIntScaleKernel : INodeKernel
         call.Bias = NodeInputs.Bias(Api, context, _type, _shape.N);
 
         var plan = IsAligned(call) ? CudaPlanner.Plan(_shape, call.M, _type, _hasZeroPoints, _maxAccumulator, _context.Device) : CudaPlanner.Plain(_shape, call.M, _type);
-        if (call.Bias != null && !_constantBias) plan = plan.ForComputedBias();
         var stream = Api.GpuStream(context);
         using var use = _context.Use();
         var bytes = CudaMatMul.ScratchBytes(plan);
@@ -90,7 +87,7 @@ internal sealed unsafe class CudaIntScaleKernel : INodeKernel
 
     /// <summary>ORT's memory is aligned; what a user binds may be a slice of something.</summary>
     private static bool IsAligned(in CudaParams call) =>
-        ((nint)call.Y | (nint)call.B) % 16 == 0 && ((nint)call.Scales | (nint)call.ZeroPoints | (nint)call.ChannelScales) % 4 == 0;
+        (nint)call.B % 16 == 0 && ((nint)call.Scales | (nint)call.ZeroPoints | (nint)call.ChannelScales) % 4 == 0;
 
     /// <summary>The weights of a call, where ORT says that they are.</summary>
     private WeightView Weights(void* context) => new(

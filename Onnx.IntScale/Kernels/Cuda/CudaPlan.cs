@@ -17,11 +17,7 @@ internal readonly record struct CudaLaunch(int Kernel, int GridX, int GridY, int
 /// <param name="A8Rows">Rows that A8 has room for.</param>
 /// <param name="A8Bytes">Bytes of A8, a multiple of 1024; 0 where there is no scratch.</param>
 /// <param name="ScaleRows">Rows that a_scales has room for; it lies after A8.</param>
-internal readonly record struct CudaPlan(CudaLaunch Quantize, CudaLaunch MatMul, int A8Rows, long A8Bytes, int ScaleRows)
-{
-    /// <summary>The same, with a product that starts when everything before it is over: kernels that start early may read bias at once.</summary>
-    public CudaPlan ForComputedBias() => this with { MatMul = MatMul with { Pdl = false } };
-}
+internal readonly record struct CudaPlan(CudaLaunch Quantize, CudaLaunch MatMul, int A8Rows, long A8Bytes, int ScaleRows);
 
 /// <summary>What a plan depends on of a device.</summary>
 /// <param name="Major">Compute capability.</param>

@@ -11,7 +11,6 @@ internal static class CudaPlanner
     private const int PlainChannels = 8;        // of a thread block of the plain kernel
     private const int PlainTokens = 8;
     private const int MostGridYz = 65535;
-    private const int FewestTokens = 16;        // of a tile of the kernels that count them along y
     private const long Times16Limit = 1L << 27;  // certificates under it leave the four bits that CudaFold.Times16 needs
 
     /// <summary>The plan of a call with M rows, M above 0.</summary>
@@ -24,7 +23,7 @@ internal static class CudaPlanner
             _ => Plain(shape, m, type),
         };
 
-    /// <summary>The plan of a call whose Y or weights lie at addresses that other kernels' loads and stores of 16 bytes do not take.</summary>
+    /// <summary>The plan of a call whose weights lie at addresses that other kernels' loads of 16 bytes do not take.</summary>
     public static CudaPlan Plain(MatMulShape shape, int m, ElementType type)
     {
         var matMul = new CudaLaunch(CudaKernels.Plain(type), (shape.N + PlainChannels - 1) / PlainChannels, Math.Min((m + PlainTokens - 1) / PlainTokens, MostGridYz), 1, 256, 1, 0, true);
@@ -71,14 +70,13 @@ internal static class CudaPlanner
         if (shape.Bits != 4 || shape.BlockSize < 32) return "plain";
         var gemv = m == 1 && GemvPlan.SharedBytes(shape) <= device.SharedBytesPerBlock - 1024;
         var hopper = device is { Major: 9, Minor: 0 };
-        var wgmma = hopper && m <= MostGridYz * FewestTokens;
         return CudaKernels.Forced switch
         {
             "plain" => "plain",
             "gemv" => gemv ? "gemv" : "plain",
             "mma" => "mma",
-            "wgmma" => wgmma ? "wgmma" : "plain",
-            _ => gemv ? "gemv" : wgmma ? "wgmma" : hopper ? "plain" : "mma",
+            "wgmma" => hopper ? "wgmma" : "plain",
+            _ => gemv ? "gemv" : hopper ? "wgmma" : "mma",
         };
     }
 }

@@ -1,8 +1,8 @@
 namespace Onnx.IntScale;
 
 /// <summary>
-/// Launches of wgmma.cu, for compute capability 9.0: tiles of 128 channels by 16 to 128 tokens, one thread block a multiprocessor, whose K is
-/// split over a cluster where tiles are few.
+/// Launches of wgmma.cu, for compute capability 9.0: tiles of 128 channels by 16 to 128 tokens, one thread block a multiprocessor, which
+/// computes one tile after the other, or a slice of K of one tile where tiles are few.
 /// </summary>
 internal static class WgmmaPlan
 {
@@ -18,7 +18,6 @@ internal static class WgmmaPlan
     public static Tiling TilingOf(MatMulShape shape, int m, in CudaDevice device)
     {
         if (m <= 64) return Cheapest(shape, m, m <= 16 ? 16 : m <= 32 ? 32 : 64, device).Tiling;
-        // A stage of either takes about as long, so tiles of 64 are for shapes that have too few of 128.
         var (small, large) = (Cheapest(shape, m, 64, device), Cheapest(shape, m, 128, device));
         return small.Cost < large.Cost ? small.Tiling : large.Tiling;
     }
@@ -28,7 +27,9 @@ internal static class WgmmaPlan
     {
         var (tokens, slices) = TilingOf(shape, m, device);
         var (tilesN, tilesM) = (Tiles(shape.N, Channels), Tiles(m, tokens));
-        var matMul = new CudaLaunch(CudaKernels.Wgmma(shape.BlockSize, tokens, fold), tilesN * slices, tilesM, 1, Threads, slices, SharedBytes(shape.BlockSize, tokens, fold), true);
+        var tiles = (long)tilesN * tilesM;
+        var blocks = slices == 1 ? Math.Min(tiles, device.SmCount) : tiles * slices;
+        var matMul = new CudaLaunch(CudaKernels.Wgmma(shape.BlockSize, tokens, fold), (int)blocks, 1, 1, Threads, slices, SharedBytes(shape.BlockSize, tokens, fold), true);
         return CudaPlanner.WithScratch(CudaPlanner.Quantize(shape, m, type, shape.BlockSize), matMul, shape, tilesM * tokens);
     }
 
@@ -39,27 +40,29 @@ internal static class WgmmaPlan
         var groups = SpanStages * 128 / block;
         var spanWords = ((groups / 2) + 1) | 1;
         if (fold == CudaFold.Times1) spanWords += (((groups / 2) + 1 + 6) / 4) | 1;
-        var scalesAt = (stages * ((tokens * 128) + (Channels * 64))) + (2 * Channels * spanWords * 4);
-        var barriersAt = (scalesAt + (tokens * 4) + 7) & -8;
-        return barriersAt + ((((stages + 2) * 2) + 2) * 8) + 1024;
+        var staged = (tokens, block, fold) switch { (<= 64, _, _) => tokens, (_, not 64, _) => 64, (_, _, CudaFold.Times1) => 16, _ => 32 };
+        var stagingAt = (stages * ((tokens * 128) + (Channels * 64))) + (2 * Channels * spanWords * 4);
+        var factorsAt = stagingAt + (2 * staged * 144);
+        var barriersAt = factorsAt + (2 * ((2 * Channels) + tokens) * 4);
+        return barriersAt + ((((stages + 4) * 2) + 1) * 8) + 1024;
     }
 
     private static int Tiles(int size, int tile) => (int)(((uint)size + tile - 1) / tile);
 
-    /// <summary>Slices of K that take the least time, in stages: waves of thread blocks, each of its stages and what comes on top.</summary>
+    /// <summary>Slices of K that take the least time: waves of thread blocks, each of its stages and what comes on top.</summary>
     private static (Tiling Tiling, long Cost) Cheapest(MatMulShape shape, int m, int tokens, in CudaDevice device)
     {
         var stages = CudaPlanner.Stages(shape.K);
         var tiles = (long)Tiles(shape.N, Channels) * Tiles(m, tokens);
-        // What a tile costs besides its stages, and what adding partial sums costs (benchmarks/cuda.md).
-        var (tileOverhead, splitOverhead) = tokens == 128 ? (16, 4) : (8, 2);
+        // Cycles, as measured on an H100 (benchmarks/cuda.md).
+        var (perStage, perTile, perSplit) = tokens switch { 16 => (330, 900, 1000), 32 => (380, 1200, 1200), 64 => (450, 1700, 1500), _ => (690, 3000, 3200) };
         var (best, least) = (1, long.MaxValue);
         for (var slices = 1; slices <= Math.Min(MostSlices, stages); slices++)
         {
             // Clusters of more than two leave some multiprocessors of each processing cluster idle.
             long together = Math.Max(1, slices <= 2 ? device.SmCount / slices : device.SmCount * 10 / 11 / slices);
             var waves = (tiles + together - 1) / together;
-            var cost = waves * (((stages + slices - 1) / slices) + tileOverhead + (slices > 1 ? splitOverhead : 0));
+            var cost = waves * (((stages + slices - 1) / slices * (long)perStage) + perTile + (slices > 1 ? perSplit : 0));
             if (cost < least) (best, least) = (slices, cost);
         }
 

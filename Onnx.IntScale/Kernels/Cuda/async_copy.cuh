@@ -2,26 +2,14 @@
 #pragma once
 #include "intscale.cuh"
 
-// 16 bytes, of which `bytes` come from global memory and the rest are zeros.
-__device__ __forceinline__ void copy16(u32 shared, const void* global, int bytes) {
-    asm volatile("cp.async.cg.shared.global.L2::128B [%0], [%1], 16, %2;" ::"r"(shared), "l"(global), "r"(bytes) : "memory");
-}
-
-// 4 bytes, likewise.
-__device__ __forceinline__ void copy4(u32 shared, const void* global, int bytes) {
-    asm volatile("cp.async.ca.shared.global [%0], [%1], 4, %2;" ::"r"(shared), "l"(global), "r"(bytes) : "memory");
-}
+// 4 bytes.
+__device__ __forceinline__ void copy4(u32 shared, const void* global) { asm volatile("cp.async.ca.shared.global [%0], [%1], 4;" ::"r"(shared), "l"(global) : "memory"); }
 
 // Arrives once this thread's copies so far are complete.
 __device__ __forceinline__ void arrive_when_copied(u32 barrier) { asm volatile("cp.async.mbarrier.arrive.noinc.shared::cta.b64 [%0];" ::"r"(barrier) : "memory"); }
 
-__device__ __forceinline__ void commit_copies() { asm volatile("cp.async.commit_group;" ::: "memory"); }
-
-// Waits until at most kPending of this thread's committed groups are under way.
-template <int kPending>
-__device__ __forceinline__ void wait_for_copies() {
-    asm volatile("cp.async.wait_group %0;" ::"n"(kPending) : "memory");
-}
+// Shared memory written by ordinary stores is seen by products and by the copy engine after this and a barrier.
+__device__ __forceinline__ void fence_shared() { asm volatile("fence.proxy.async.shared::cta;" ::: "memory"); }
 
 __device__ __forceinline__ void init_barrier(u32 barrier, int arrivals) {
     asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(barrier), "r"(arrivals) : "memory");
@@ -44,6 +32,13 @@ __device__ __forceinline__ void wait_for_phase(u32 barrier, u32 parity) {
         "}\n" ::"r"(barrier), "r"(parity) : "memory");
 }
 
+// Whether a phase is over: asked early, the answer costs nothing later.
+__device__ __forceinline__ bool is_over(u32 barrier, u32 parity) {
+    u32 over;
+    asm volatile("{\n.reg .pred over;\nmbarrier.test_wait.parity.shared::cta.b64 over, [%1], %2;\nselp.u32 %0, 1, 0, over;\n}\n" : "=r"(over) : "r"(barrier), "r"(parity) : "memory");
+    return over != 0;
+}
+
 // A contiguous copy by the copy engine, 16-byte aligned.
 __device__ __forceinline__ void bulk_copy(u32 shared, const void* global, u32 bytes, u32 barrier) {
     asm volatile("cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1], %2, [%3];" ::"r"(shared), "l"(global), "r"(bytes), "r"(barrier)
@@ -55,7 +50,13 @@ struct alignas(64) TensorMap {
     u64 words[16];
 };
 
-__device__ __forceinline__ void tensor_copy(u32 shared, const TensorMap& map, int x, int y, u32 barrier) {
-    asm volatile("cp.async.bulk.tensor.2d.shared::cluster.global.tile.mbarrier::complete_tx::bytes [%0], [%1, {%2, %3}], [%4];" ::"r"(shared), "l"(&map), "r"(x), "r"(y), "r"(barrier)
+// `policy`: of L2 (cache_policy.cuh).
+__device__ __forceinline__ void tensor_copy(u32 shared, const TensorMap& map, int x, int y, u32 barrier, u64 policy) {
+    asm volatile("cp.async.bulk.tensor.2d.shared::cluster.global.tile.mbarrier::complete_tx::bytes.L2::cache_hint [%0], [%1, {%2, %3}], [%4], %5;" ::"r"(shared), "l"(&map), "r"(x), "r"(y),
+                 "r"(barrier), "l"(policy)
                  : "memory");
+}
+
+__device__ __forceinline__ void store_shared(u32 address, int4 v) {
+    asm volatile("st.shared.v4.s32 [%0], {%1, %2, %3, %4};" ::"r"(address), "r"(v.x), "r"(v.y), "r"(v.z), "r"(v.w) : "memory");
 }

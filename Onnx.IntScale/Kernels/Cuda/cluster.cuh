@@ -25,9 +25,6 @@ __device__ __forceinline__ u32 address_at(u32 shared, u32 rank) {
     return there;
 }
 
-// Arrives at a barrier of any block of the cluster. Orders nothing that this thread wrote: for memory that was only read.
-__device__ __forceinline__ void arrive_at(u32 barrier) { asm volatile("mbarrier.arrive.shared::cluster.b64 _, [%0];" ::"r"(barrier) : "memory"); }
-
 // Stores to a block of the cluster, counted in bytes by a barrier there: who waits for the bytes sees them.
 __device__ __forceinline__ void store_cluster(u32 address, int4 v, u32 barrier) {
     asm volatile("st.async.shared::cluster.mbarrier::complete_tx::bytes.v4.s32 [%0], {%1, %2, %3, %4}, [%5];" ::"r"(address), "r"(v.x), "r"(v.y), "r"(v.z), "r"(v.w), "r"(barrier)

@@ -3,7 +3,8 @@
 // Codes stream from device memory, and nothing else takes long, so loads of codes are always in flight: the first ones before the
 // previous kernel is over, and those of the next batch while one is multiplied. Each thread block quantizes A for itself, which
 // costs less than one more kernel: even k and odd k apart, as a word's low and high nibbles are.
-#include "intscale.cuh"
+#include "block_max.cuh"
+#include "cache_policy.cuh"
 
 namespace {
 
@@ -11,14 +12,6 @@ constexpr int kThreads = 512;
 constexpr int kWarps = kThreads / 32;
 constexpr int kChunk = 32;  // weights of one 16-byte load
 constexpr int kBatch = 4;   // loads of a lane in flight together
-
-__device__ __forceinline__ u32 block_max(u32 value) {
-    __shared__ u32 warps[kWarps];
-    value = __reduce_max_sync(~0u, value);
-    if (threadIdx.x % 32 == 0) warps[threadIdx.x / 32] = value;
-    __syncthreads();
-    return __reduce_max_sync(~0u, warps[threadIdx.x % kWarps]);
-}
 
 // A in shared memory: a chunk's even k are 16 bytes of `even`, its odd k of `odd`, and its codes sum to `sums`.
 struct Activations {
@@ -61,7 +54,7 @@ __device__ __forceinline__ float quantize_activations(const Params& p, const Act
 #pragma unroll
         for (int i = 0; i < 8; i++) max = umax(max, float_bits(x[i]) & 0x7FFFFFFF);
     }
-    RowScale scale = row_scale(block_max(max));
+    RowScale scale = row_scale(block_max<kThreads>(max));
     // Units are whole blocks, so a chunk's four threads are all here or none is.
     for (int unit = threadIdx.x; unit < units; unit += kThreads) {
         if (units > kThreads) load_eight<kType>(p, unit, aligned, x);
@@ -88,7 +81,7 @@ struct Batch {
 
 __device__ __forceinline__ uint4 load_codes(const u8* source) {
     uint4 v;
-    asm volatile("ld.global.nc.L1::no_allocate.L2::128B.v4.u32 {%0, %1, %2, %3}, [%4];" : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w) : "l"(source));
+    asm volatile("ld.global.nc.L1::no_allocate.L2::cache_hint.L2::128B.v4.u32 {%0, %1, %2, %3}, [%4], %5;" : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w) : "l"(source), "l"(evict_first()));
     return v;
 }
 

@@ -16,15 +16,16 @@ struct Span {
     static constexpr int bytes(int rows, bool zeros) { return rows * (kScaleWords + (zeros ? kZeroWords : 0)) * 4; }
 };
 
-// Bytes [first, first + count) of a row of an array of `pitch` bytes a row, by whole words of the array.
+// Bytes [first, first + count) of a row of an array of `pitch` bytes a row, by whole words of the array; only the array's last word may be a part.
 __device__ __forceinline__ void copy_row(u32 shared, const u8* array, int rows, int pitch, int row, int first, int count) {
-    long long begin = (long long)row * pitch + first, size = (long long)rows * pitch;
+    long long begin = (long long)row * pitch + first;
     const u8* from = array + (begin & ~3ll);
+    long long left = (long long)rows * pitch - (begin & ~3ll);
     int words = (int)((begin & 3) + count + 3) / 4;
-    for (int i = 0; i < words; i++) {
-        long long left = size - (begin & ~3ll) - 4 * i;
-        copy4(shared + 4 * i, from + 4 * i, left < 4 ? (int)left : 4);
-    }
+    for (; words > 0 && left >= 4; words--, left -= 4, from += 4, shared += 4) copy4(shared, from);
+    if (words == 0) return;
+    for (int i = 0; i < left; i++) asm volatile("st.shared.u8 [%0], %1;" ::"r"(shared + i), "r"((u32)from[i]) : "memory");
+    __threadfence_block();
 }
 
 // Groups [group, group + count) of row `row`, which is row r of `rows` in the span.

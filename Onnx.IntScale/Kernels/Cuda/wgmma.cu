@@ -5,33 +5,37 @@
 namespace {
 
 // Registers are dealt anew: a thread that multiplies needs more than one that asks. Together 384 times 168.
-constexpr int kMultiplyRegisters = 232, kAskRegisters = 40;
+template <class T>
+constexpr int kMultiplyRegisters = T::kTokens > 64 ? 224 : 208;
+template <class T>
+constexpr int kAskRegisters = 3 * 168 - 2 * kMultiplyRegisters<T>;
 
 template <class T>
-__device__ __forceinline__ void consume(const Params& p, u8* shared, const Barriers<T>& barriers, const Place& place) {
+__device__ __forceinline__ void consume(const Params& p, u8* shared, const Barriers<T>& barriers, Work work) {
     int r = threadIdx.x / 32 * 16 + threadIdx.x % 32 / 4;
-    Consumer<T> consumer(p, shared, barriers, place, slice_of<T>(p, place), r);
-    Channels channels(p, place.row0 + r);
-    wait_for_cluster();
-    Accumulator<T> acc = {};
-    consumer.run(acc);
-
-    wait_for_previous_kernel();
-    wait_for_phase(barriers.scales(), 0);
-    int m = threadIdx.x % 4 * 2;
-    if (place.slices > 1) finish_split<T>(p, place, shared, barriers, acc, channels, m);
-    else finish_whole<T>(p, place, shared, acc, channels, m);
+    Slice slice = slice_of<T>(p, work);
+    Consumer<T> consumer(p, shared, barriers, slice, r, work.row0<T>() + r);
+    u32 done = 0;
+#pragma unroll 1
+    while (work.any()) {
+        Work next = work.next();
+        Accumulator<T> acc = {};
+        consumer.run(acc, next.any());
+        // What Y takes the place of may still be read.
+        if (done == 0) wait_for_previous_kernel();
+        finish<T>(p, work, shared, barriers, acc, done++);
+        work = next;
+    }
 }
 
 template <class T>
-__device__ __forceinline__ void produce(const Params& p, const TensorMap& codes, u8* shared, const Barriers<T>& barriers, const Place& place) {
+__device__ __forceinline__ void produce(const Params& p, const TensorMap& codes, u8* shared, const Barriers<T>& barriers, const Work& work) {
     int thread = threadIdx.x - T::kConsumers;
-    wait_for_cluster();
-    if (thread >= 64) produce_spans<T>(p, shared, barriers, place, thread - 64);
-    else if (thread == 0) produce_tokens<T>(p, shared, barriers, place);
-    else if (thread == 32) produce_codes<T>(p, codes, shared, barriers, place);
+    if (thread >= 64) produce_spans<T>(p, shared, barriers, work, thread - 64);
+    else if (thread < 32) produce_tokens<T>(p, shared, barriers, work);
+    else if (thread == 32) produce_codes<T>(p, codes, shared, barriers, work);
     __syncwarp();
-    if (place.slices == 1) return;
+    if (work.slices == 1) return;
     // finish_split's.
     arrive_at_cluster();
     wait_for_cluster();
@@ -49,40 +53,40 @@ __device__ __forceinline__ void matmul(const Params& p, const TensorMap& codes) 
         }
         for (int i = 0; i < 2; i++) {
             init_barrier(barriers.span_full(i), kSpanThreads);
-            init_barrier(barriers.span_empty(i), T::kRowGroups * 4);
+            init_barrier(barriers.span_empty(i), T::kConsumers);
+            init_barrier(barriers.factors_full(i), 32 + kSpanThreads);
+            init_barrier(barriers.factors_empty(i), T::kConsumers);
         }
-        init_barrier(barriers.scales(), kSpanThreads);
         init_barrier(barriers.sums(), 1);
         asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
     }
     __syncthreads();
-    arrive_at_cluster();
     let_next_kernel_start();
-    Place place = Place::of<T>();
+    Work work = Work::of<T>(p);
     if (threadIdx.x >= T::kConsumers) {
-        asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" ::"n"(kAskRegisters));
-        produce<T>(p, codes, shared, barriers, place);
+        asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" ::"n"(kAskRegisters<T>));
+        produce<T>(p, codes, shared, barriers, work);
     } else {
-        asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" ::"n"(kMultiplyRegisters));
-        consume<T>(p, shared, barriers, place);
+        asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" ::"n"(kMultiplyRegisters<T>));
+        consume<T>(p, shared, barriers, work);
     }
 }
 
 }  // namespace
 
 // wgmma_b<block>_t<tokens>_<fold>; CudaKernels.cs lists them.
-#define WGMMA(block, tokens, stages, name, fold)                                                                                 \
-    extern "C" __global__ void __launch_bounds__(Tile<block, tokens, stages, fold>::kThreads, 1)                                \
-        wgmma_b##block##_t##tokens##_##name(const __grid_constant__ Params p, const __grid_constant__ TensorMap codes) {        \
-        matmul<Tile<block, tokens, stages, fold>>(p, codes);                                                                    \
+#define WGMMA(block, tokens, stages, name, fold)                                                                          \
+    extern "C" __global__ void __launch_bounds__(Tile<block, tokens, stages, fold>::kThreads, 1)                         \
+        wgmma_b##block##_t##tokens##_##name(const __grid_constant__ Params p, const __grid_constant__ TensorMap codes) { \
+        matmul<Tile<block, tokens, stages, fold>>(p, codes);                                                             \
     }
-#define WGMMA_TOKENS(block, name, fold)       \
-    WGMMA(block, 16, 16, name, fold)          \
+#define WGMMA_TOKENS(block, name, fold)        \
+    WGMMA(block, 16, 16, name, fold)           \
     WGMMA(block, 32, kDeep<block>, name, fold) \
-    WGMMA(block, 64, 8, name, fold)           \
+    WGMMA(block, 64, 8, name, fold)            \
     WGMMA(block, 128, kFew<block>, name, fold)
-#define WGMMA_FOLDS(block)                           \
-    WGMMA_TOKENS(block, x16, Fold::kInteger16)       \
+#define WGMMA_FOLDS(block)                     \
+    WGMMA_TOKENS(block, x16, Fold::kInteger16)  \
     WGMMA_TOKENS(block, x1, Fold::kInteger1)
 
 // Stages that fit beside the scales, which blocks of 32 have more of.

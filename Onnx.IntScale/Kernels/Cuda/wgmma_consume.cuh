@@ -13,30 +13,35 @@ using Accumulator = int[T::kTokens / 2];
 
 template <class T>
 struct Consumer {
-    static constexpr int kUnroll = T::kAhead || T::kBlock >= kStage ? 4 : 2;  // stages of the loop; what is issued ahead drains at its end
+    static constexpr int kUnroll = T::kUnroll;  // stages of the loop; what is issued ahead drains at its end
 
     int has_zeros, odd_first;    // whether there are zero points; whether the slice's first one is the high half of its byte
-    int count;                   // stages
+    int count;                   // stages of a tile
+    u32 places;                  // places in the ring of a tile
+    bool goes_on, primed = false;  // whether a tile's last stages load the next tile's first ones; whether they did
     bool first_lane;
     u32 full, span_full;         // barriers of the first stage and span; the empty ones lie behind them
-    u32 tile;                    // first stage's activations
+    u32 tile;                    // the first stage's activations
     u32 codes;                   // the lane's codes of the first stage
     u32 spans;
-    SpanRow<T::kBlock> upper, lower;
+    u32 stage0 = 0, span0 = 0;   // places in the rings that earlier tiles took
+    SpanRow<T::kBlock> upper, lower;  // the same for all tiles, which begin with channels that are multiples of 128
+    bool ready;                  // what is loaded next
     u32 tops;
-    u32 up[4], low[4];           // codes as they are stored
+    u32 up[4], low[4];           // codes as they are stored, of the stage after the next
+    u32 fragments[2][4][4];      // and as they are multiplied
     u32 up_zeros[T::kParts], low_zeros[T::kParts];
 
-    __device__ __forceinline__ Consumer(const Params& p, u8* shared, const Barriers<T>& barriers, const Place& place, const Slice& slice, int r)
-        : has_zeros(p.zero_points != nullptr), odd_first(first_group<T>(slice, 0) & 1), count(slice.count), first_lane(threadIdx.x % 32 == 0),
-          full(barriers.full(0)), span_full(barriers.span_full(0)), tile(wgmma_tile(shared_address(shared))),
+    __device__ __forceinline__ Consumer(const Params& p, u8* shared, const Barriers<T>& barriers, const Slice& slice, int r, int row)
+        : has_zeros(p.zero_points != nullptr), odd_first(first_group<T>(slice, 0) & 1), count(slice.count), places(ring_places<T>(slice)), goes_on(tile_goes_on<T>(slice)),
+          first_lane(threadIdx.x % 32 == 0), full(barriers.full(0)), span_full(barriers.span_full(0)), tile(wgmma_tile(shared_address(shared))),
           codes(lane_codes<T::kBlock>(shared_address(shared + T::kCodesAt + r / 16 * 16 * kRowBytes), r % 8, threadIdx.x % 4)),
-          spans(shared_address(shared + T::kSpansAt)), upper(p, T::kRows, r, place.row0 + r, first_group<T>(slice, 0)),
-          lower(p, T::kRows, r + 8, place.row0 + r + 8, first_group<T>(slice, 0)), tops(constant(0x80808080)) {}
+          spans(shared_address(shared + T::kSpansAt)), upper(p, T::kRows, r, row, first_group<T>(slice, 0)),
+          lower(p, T::kRows, r + 8, row + 8, first_group<T>(slice, 0)), tops(constant(0x80808080)) {}
 
     // Codes of a stage to registers, from its place in the ring, and the zero points: of the span, from its stage j on.
     __device__ __forceinline__ void load(u32 at, u32 parity, u32 span, u32 j) {
-        wait_for_phase(full + at * 16, parity);
+        if (!ready) wait_for_phase(full + at * 16, parity);
         load_codes<T::kBlock>(up, codes + at * T::kCodeBytes);
         load_codes<T::kBlock>(low, codes + at * T::kCodeBytes + 8 * kRowBytes);
         if constexpr (T::kZeros) {
@@ -71,14 +76,15 @@ struct Consumer {
         }
     }
 
-    // kCount stages from stage i on, the j-th of its span: an even number, or the very last. i and j are multiples of kCount.
+    // kCount stages from stage i on, the j-th of its span of `end`: an even number, or the very last. i and j are multiples of kCount.
     template <int kCount>
-    __device__ __forceinline__ void multiply(u32 i, u32 j, u32 span, u32 next_span, Accumulator<T>& acc, u32 (&fragments)[2][4][4]) {
+    __device__ __forceinline__ void multiply(u32 i, u32 j, u32 end, u32 span, u32 next_span, Accumulator<T>& acc) {
         constexpr int kSteps = 4 / T::kParts, kSets = T::kAhead ? 2 : 1;
         int sums[kSets][T::kTokens / 2], scales[kCount * T::kParts][2];
         // Places in the ring of these stages, and of the first one loaded here, which is two further on.
-        u32 at = i % T::kStages, parity = i / T::kStages & 1;
-        u32 after = (i + kCount) % T::kStages, after_parity = (i + kCount) / T::kStages & 1;
+        constexpr bool kRound = kCount == T::kStages;  // always the whole ring
+        u32 at = kRound ? 0 : (stage0 + i) % T::kStages, parity = (stage0 + i) / T::kStages & 1;
+        u32 after = kRound ? 0 : (stage0 + i + kCount) % T::kStages, after_parity = (stage0 + i + kCount) / T::kStages & 1;
         u32 first = tile + at * (T::kTokenBytes / 16), freed = full + at * 16 + 8;
         u32 scale_rows[2] = {span + upper.scales + scale_offset(j), span + lower.scales + scale_offset(j)};
         auto set_of = [](int batch) { return batch / T::kParts / T::kStageBlocks * T::kParts + batch % T::kParts; };
@@ -107,7 +113,9 @@ struct Consumer {
                 // The stage before is over, so its fragments' registers are free. Past the last stage there are two more, of nothing.
                 unpack(fragments[(s + 1) % 2]);
                 if (s + 2 < kCount) load(at + s + 2, parity, span, j + s + 2);
-                else load(after + s + 2 - kCount, after_parity, j + s + 2 < kSpan ? span : next_span, (j + s + 2) % kSpan);
+                else load(after + s + 2 - kCount, after_parity, j + s + 2 < end ? span : next_span, j + s + 2 < end ? j + s + 2 : j + s + 2 - end);
+                if (s + 3 < kCount) ready = is_over(full + (at + s + 3) * 16, parity);
+                else ready = kCount >= 4 && is_over(full + (after + s + 3 - kCount) * 16, after_parity);
             }
             if (!T::kAhead) {
                 wgmma_wait<0>();
@@ -120,26 +128,37 @@ struct Consumer {
         }
     }
 
-    __device__ __forceinline__ void run(Accumulator<T>& acc) {
+    // A tile, and whether there are more.
+    __device__ __forceinline__ void run(Accumulator<T>& acc, bool more) {
         if (count <= 0) return;
-        u32 fragments[2][4][4];
-        wait_for_phase(span_full, 0);
-        load(0, 0, spans, 0);
-        unpack(fragments[0]);
-        load(1, 0, spans, 1);
-        for (u32 index = 0; index * kSpan < (u32)count; index++) {
-            u32 span = spans + index % 2 * T::kSpanBytes, next = spans + (index + 1) % 2 * T::kSpanBytes;
-            u32 first = index * kSpan, end = min((u32)kSpan, count - first), j = 0;
-            // Zero points are loaded two stages ahead.
-            u32 ahead = T::kZeros && first + kSpan < (u32)count ? index + 1 : index;
-            wait_for_phase(span_full + ahead % 2 * 16, ahead / 2 & 1);
-#pragma unroll 1
-            for (; j + kUnroll <= end; j += kUnroll) multiply<kUnroll>(first + j, j, span, next, acc, fragments);
-            if (kUnroll > 2 && j + 2 <= end) multiply<2>(first + j, j, span, next, acc, fragments), j += 2;
-            if (j < end) multiply<1>(first + j, j, span, next, acc, fragments);
-            __syncwarp();
-            if (first_lane) arrive(span_full + index % 2 * 16 + 8);
+        if (!primed) {
+            u32 at = stage0 % T::kStages, parity = stage0 / T::kStages & 1;
+            wait_for_phase(span_full + span0 % 2 * 16, span0 / 2 & 1);
+            ready = false;
+            load(at, parity, spans + span0 % 2 * T::kSpanBytes, 0);
+            unpack(fragments[0]);
+            load(at + 1, parity, spans + span0 % 2 * T::kSpanBytes, 1);
         }
+        for (u32 first = 0; first < (u32)count; first += kSpan, span0++) {
+            // Zero points are loaded two stages ahead: of the next span, if there is one; else any.
+            u32 ahead = T::kZeros && (first + kSpan < (u32)count || (goes_on && more)) ? span0 + 1 : span0;
+            wait_for_phase(span_full + ahead % 2 * 16, ahead / 2 & 1);
+            u32 span = spans + span0 % 2 * T::kSpanBytes, next = spans + ahead % 2 * T::kSpanBytes;
+            u32 end = min((u32)kSpan, count - first), j = 0;
+#pragma unroll 1
+            for (; j + kUnroll <= end; j += kUnroll) multiply<kUnroll>(first + j, j, end, span, next, acc);
+#pragma unroll 1
+            for (; kUnroll > 2 && j + 2 <= end; j += 2) multiply<2>(first + j, j, end, span, next, acc);
+            if (j < end) multiply<1>(first + j, j, end, span, next, acc);
+            arrive(span_full + span0 % 2 * 16 + 8);
+        }
+        for (u32 i = stage0 + count; i < stage0 + places; i++) {
+            u32 barrier = full + i % T::kStages * 16;
+            wait_for_phase(barrier, i / T::kStages & 1);
+            __syncwarp();  // no lane still waits for a phase that this arrival lets pass
+            if (first_lane) arrive(barrier + 8);
+        }
+        stage0 += places, primed = goes_on;
     }
 
 private:

@@ -1,8 +1,9 @@
 // The warpgroup that asks for everything that the others multiply.
 #pragma once
+#include "cache_policy.cuh"
 #include "wgmma_tile.cuh"
 
-// Each of these is one thread's work, and as long as anybody waits for it, so it counts addresses on instead of computing them.
+// Codes and activations are one thread's work each, and as long as anybody waits for it, so it counts addresses on instead of computing them.
 
 // A place in the ring of stages and how often the ring went round.
 template <class T>
@@ -18,67 +19,107 @@ struct Ring {
         if (at == 0) parity ^= 1;
     }
 
-    // Two stages after the last one: those that multiply load two ahead, without asking whether there is something to load.
-    __device__ __forceinline__ void add_nothing() {
-        for (int i = 0; i < 2; i++, next()) {
+    // Stages of nothing.
+    __device__ __forceinline__ void add_nothing(int count) {
+        for (; count > 0; count--, next()) {
             wait_until_empty();
             arrive(full + at * 16);
         }
     }
 };
 
-// Codes: constants, which need not wait for the kernel before.
-template <class T>
-__device__ __forceinline__ void produce_codes(const Params& p, const TensorMap& codes, u8* shared, const Barriers<T>& barriers, const Place& place) {
-    Slice slice = slice_of<T>(p, place);
-    Ring<T> ring{barriers.full(0)};
-    u32 memory = shared_address(shared + T::kCodesAt);
-#pragma unroll 1
-    for (int x = slice.begin * kRowBytes, end = x + slice.count * kRowBytes; x < end; x += kRowBytes, ring.next()) {
-        ring.wait_until_empty();
-        u32 full = ring.full + ring.at * 16;
-        arrive_expecting(full, T::kCodeBytes);
-#pragma unroll
-        for (int g = 0; g < T::kRowGroups; g++) tensor_copy(memory + ring.at * T::kCodeBytes + g * 64 * kRowBytes, codes, x, place.row0 + g * 64, full);
-    }
-    ring.add_nothing();
-}
-
-template <class T>
-__device__ __forceinline__ void produce_tokens(const Params& p, u8* shared, const Barriers<T>& barriers, const Place& place) {
-    Slice slice = slice_of<T>(p, place);
-    Ring<T> ring{barriers.full(0)};
-    u32 memory = shared_address(shared);
-    long long pitch = (long long)p.a8_rows * kStage;
-    const i8* source = p.a8 + slice.begin * pitch + (long long)place.token0 * kStage;
-    wait_for_previous_kernel();
-#pragma unroll 1
-    for (int i = 0; i < slice.count; i++, source += pitch, ring.next()) {
-        ring.wait_until_empty();
-        u32 full = ring.full + ring.at * 16;
-        arrive_expecting(full, T::kTokenBytes);
-        bulk_copy(memory + ring.at * T::kTokenBytes, source, T::kTokenBytes, full);
-    }
-    ring.add_nothing();
-}
-
 constexpr int kSpanThreads = 64;
 
-// Two warps: scales and zero points, and a_scale of the tokens.
+// The factors of a thread block's tile number `asked`, once those of the tile before the one before are done with.
 template <class T>
-__device__ __forceinline__ void produce_spans(const Params& p, u8* shared, const Barriers<T>& barriers, const Place& place, int thread) {
-    Slice slice = slice_of<T>(p, place);
-    auto ask = [&](int index) {
-        if (index >= 2) wait_for_phase(barriers.span_empty(index % 2), (index / 2 - 1) & 1);
-        int first = first_group<T>(slice, index * kSpan), end = min(p.k_blocks, first_group<T>(slice, slice.count - 1) + T::kParts);
-        u32 span = shared_address(shared + T::kSpansAt + index % 2 * T::kSpanBytes);
-        for (int r = thread; r < T::kRows; r += kSpanThreads)
-            copy_span_row<T::kBlock, T::kZeros>(p, span, T::kRows, r, place.row0 + r, first, min(end - first, Span<T::kBlock>::kGroups));
-        arrive_when_copied(barriers.span_full(index % 2));
-    };
-    if (slice.count > 0) ask(0);
+__device__ __forceinline__ Factors<T>& begin_factors(u8* shared, const Barriers<T>& barriers, u32 asked) {
+    if (asked >= 2) wait_for_phase(barriers.factors_empty(asked % 2), (asked / 2 - 1) & 1);
+    return Factors<T>::at(shared, asked % 2);
+}
+
+// Codes: constants, which need not wait for the kernel before.
+template <class T>
+__device__ __forceinline__ void produce_codes(const Params& p, const TensorMap& codes, u8* shared, const Barriers<T>& barriers, Work work) {
+    Slice slice = slice_of<T>(p, work);
+    Ring<T> ring{barriers.full(0)};
+    u32 memory = shared_address(shared + T::kCodesAt);
+    // All tiles at once: nobody reads codes again later.
+    u64 policy = work.step >= work.tiles_n * work.tiles_m ? evict_first() : evict_normally();
+#pragma unroll 1
+    for (; work.any(); work = work.next()) {
+        int row0 = work.row0<T>();
+#pragma unroll 1
+        for (int x = slice.begin * kRowBytes, end = x + slice.count * kRowBytes; x < end; x += kRowBytes, ring.next()) {
+            ring.wait_until_empty();
+            u32 full = ring.full + ring.at * 16;
+            arrive_expecting(full, T::kCodeBytes);
+#pragma unroll
+            for (int g = 0; g < T::kRowGroups; g++) tensor_copy(memory + ring.at * T::kCodeBytes + g * 64 * kRowBytes, codes, x, row0 + g * 64, full, policy);
+        }
+        ring.add_nothing(ring_places<T>(slice) - slice.count);
+    }
+    if (tile_goes_on<T>(slice)) ring.add_nothing(2);
+}
+
+// Activations and their scales. By a warp.
+template <class T>
+__device__ __forceinline__ void produce_tokens(const Params& p, u8* shared, const Barriers<T>& barriers, Work work) {
+    int lane = threadIdx.x % 32;
+    Slice slice = slice_of<T>(p, work);
+    Ring<T> ring{barriers.full(0)};
+    u32 memory = shared_address(shared), asked = 0;
+    long long pitch = (long long)p.a8_rows * kStage;
+    const i8* first = p.a8 + slice.begin * pitch;
     wait_for_previous_kernel();
-    for (int i = thread; i < T::kTokens; i += kSpanThreads) reinterpret_cast<float*>(shared + T::kScalesAt)[i] = place.token0 + i < p.m ? p.a_scales[place.token0 + i] : 0.0f;
-    arrive(barriers.scales());
-    for (int index = 1; index * kSpan < slice.count; index++) ask(index);
+#pragma unroll 1
+    for (; work.any(); work = work.next(), asked++) {
+        int token0 = work.token0<T>();
+        if (lane == 0) {
+            const i8* source = first + (long long)token0 * kStage;
+#pragma unroll 1
+            for (int i = 0; i < slice.count; i++, source += pitch, ring.next()) {
+                ring.wait_until_empty();
+                u32 full = ring.full + ring.at * 16;
+                arrive_expecting(full, T::kTokenBytes);
+                bulk_copy(memory + ring.at * T::kTokenBytes, source, T::kTokenBytes, full);
+            }
+            ring.add_nothing(ring_places<T>(slice) - slice.count);
+        }
+        __syncwarp();
+        float* a_scales = begin_factors<T>(shared, barriers, asked).a_scales;
+#pragma unroll 1
+        for (int i = lane; i < T::kTokens; i += 32) a_scales[i] = token0 + i < p.m ? p.a_scales[token0 + i] : 0.0f;
+        arrive(barriers.factors_full(asked % 2));
+    }
+    if (lane == 0 && tile_goes_on<T>(slice)) ring.add_nothing(2);
+}
+
+// Two warps: scales and zero points, channel_scales and bias.
+template <class T>
+__device__ __forceinline__ void produce_spans(const Params& p, u8* shared, const Barriers<T>& barriers, Work work, int thread) {
+    Slice slice = slice_of<T>(p, work);
+    int end = min(p.k_blocks, first_group<T>(slice, slice.count - 1) + T::kParts);
+    u32 spans = 0, asked = 0;
+#pragma unroll 1
+    for (; work.any(); work = work.next(), asked++) {
+        int row0 = work.row0<T>();
+#pragma unroll 1
+        for (int stage = 0; stage < slice.count; stage += kSpan, spans++) {
+            if (spans >= 2) wait_for_phase(barriers.span_empty(spans % 2), (spans / 2 - 1) & 1);
+            int first = first_group<T>(slice, stage);
+            u32 span = shared_address(shared + T::kSpansAt + spans % 2 * T::kSpanBytes);
+            for (int r = thread; r < T::kRows; r += kSpanThreads)
+                copy_span_row<T::kBlock, T::kZeros>(p, span, T::kRows, r, row0 + r, first, min(end - first, Span<T::kBlock>::kGroups));
+            arrive_when_copied(barriers.span_full(spans % 2));
+        }
+        Factors<T>& factors = begin_factors<T>(shared, barriers, asked);
+        if (p.bias != nullptr) wait_for_previous_kernel();  // which may have computed it
+#pragma unroll 1
+        for (int r = thread; r < T::kRows; r += kSpanThreads) {
+            bool inside = row0 + r < p.n;
+            factors.channel_scales[r] = inside ? __ldg(p.channel_scales + row0 + r) : 0.0f;
+            factors.bias[r] = inside && p.bias != nullptr ? load_element(p.bias, p.type, row0 + r) : 0.0f;
+        }
+        arrive(barriers.factors_full(asked % 2));
+    }
 }

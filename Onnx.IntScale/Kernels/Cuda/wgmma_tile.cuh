@@ -4,8 +4,9 @@
 // for all tokens. Activations are the B operand, from shared memory, as quantize.cu wrote them. Two warpgroups of 64 channels multiply
 // (wgmma_consume.cuh), a third one asks for everything (wgmma_produce.cuh).
 //
-// Where there are too few tiles for all multiprocessors, the thread blocks of a cluster split K. Partial sums are int32 (but the twin's), so
-// any split gives the same bits.
+// Where there are more tiles than multiprocessors, a thread block computes several, one after the other, and asks for the next one's first
+// stages while this one's results are stored. Where there are too few, the thread blocks of a cluster split K. Partial sums are int32 (but
+// the twin's), so any split gives the same bits.
 #pragma once
 #include "cluster.cuh"
 #include "codes.cuh"
@@ -21,11 +22,13 @@ struct Tile {
     static constexpr Fold kFold = kFold_;
     static_assert((kStages & (kStages - 1)) == 0 && kStages >= 4);
 
+    static constexpr int kMostSlices = 4;               // of K
     static constexpr int kRowGroups = 2;                // warpgroups that multiply
     static constexpr int kRows = 64 * kRowGroups;       // channels of a thread block
     static constexpr int kConsumers = 128 * kRowGroups;  // threads that multiply
     static constexpr int kThreads = kConsumers + 128;
     static constexpr bool kAhead = kTokens <= 64;  // registers for the sums of two groups
+    static constexpr int kUnroll = !kAhead && kBlock < kStage ? 2 : kStages == 8 && kBlock >= kStage ? 8 : 4;  // stages of a turn of the loop
     static constexpr bool kZeros = kFold == Fold::kInteger1;
     static constexpr int kStageBlocks = kBlock > kStage ? kBlock / kStage : 1;  // stages of a block of weights
     static constexpr int kParts = Span<kBlock>::kStageGroups;                   // groups of a stage
@@ -36,10 +39,26 @@ struct Tile {
 
     static constexpr int kCodesAt = kStages * kTokenBytes;
     static constexpr int kSpansAt = kCodesAt + kStages * kCodeBytes;  // two
-    static constexpr int kScalesAt = kSpansAt + 2 * kSpanBytes;       // a_scale of each token
-    static constexpr int kBarriersAt = (kScalesAt + kTokens * 4 + 7) / 8 * 8;
-    static constexpr int kSharedBytes = kBarriersAt + ((kStages + 2) * 2 + 2) * 8 + 1024;  // the last to align the first; CudaPlanner.cs says the same
-    static_assert(kRowGroups * kTokens * 256 <= kSpansAt && kRowGroups * kTokens * kStagePitch <= kSpansAt, "results pass through the stages' memory");
+    static constexpr int kStagingAt = kSpansAt + 2 * kSpanBytes;      // results on their way out, of each warpgroup, some tokens at a time
+    static constexpr int kStagedTokens = kTokens <= 64 ? kTokens : kBlock != 64 ? 64 : kZeros ? 16 : 32;
+    static constexpr int kStagingBytes = kStagedTokens * kStagePitch;
+    static constexpr int kFactorsAt = kStagingAt + kRowGroups * kStagingBytes;  // two: of this tile and the next
+    static constexpr int kFactorBytes = (2 * kRows + kTokens) * 4;
+    static constexpr int kBarriersAt = kFactorsAt + 2 * kFactorBytes;
+    static constexpr int kSharedBytes = kBarriersAt + ((kStages + 4) * 2 + 1) * 8 + 1024;  // the last to align the first; WgmmaPlan.cs says the same
+    // Where K is split, the one tile's partial sums take the place of the stages, and its results lie behind them.
+    static constexpr int kSplitStagingAt = kRowGroups * (kTokens / 8 + kMostSlices - 1) * 2048;
+    static constexpr int kSplitStagingBytes = kTokens / 2 * kStagePitch;
+    static_assert(kSplitStagingAt + kRowGroups * kSplitStagingBytes <= kSpansAt);
+    static_assert(kSharedBytes <= 232448);
+};
+
+// What the sums of a tile are multiplied with, and what is added: channel_scales and bias of its channels, a_scales of its tokens.
+template <class T>
+struct Factors {
+    float channel_scales[T::kRows], bias[T::kRows], a_scales[T::kTokens];
+
+    __device__ __forceinline__ static Factors& at(u8* shared, u32 slot) { return reinterpret_cast<Factors*>(shared + T::kFactorsAt)[slot]; }
 };
 
 // Barriers in shared memory.
@@ -51,19 +70,49 @@ struct Barriers {
     __device__ __forceinline__ u32 empty(int at) const { return full(at) + 8; }
     __device__ __forceinline__ u32 span_full(int at) const { return base + (T::kStages + at) * 16; }
     __device__ __forceinline__ u32 span_empty(int at) const { return span_full(at) + 8; }
-    __device__ __forceinline__ u32 scales() const { return base + (T::kStages + 2) * 16; }
-    __device__ __forceinline__ u32 sums() const { return scales() + 8; }
+    __device__ __forceinline__ u32 factors_full(u32 slot) const { return base + (T::kStages + 2 + slot) * 16; }
+    __device__ __forceinline__ u32 factors_empty(u32 slot) const { return factors_full(slot) + 8; }
+    __device__ __forceinline__ u32 sums() const { return base + (T::kStages + 4) * 16; }
 };
 
-// A thread block's place: which of how many slices of K, which rows, which tokens.
-struct Place {
+// Of all threads that multiply.
+template <class T>
+__device__ __forceinline__ void consumer_barrier() {
+    asm volatile("bar.sync 1, %0;" ::"n"(T::kConsumers) : "memory");
+}
+
+// Of the 128 threads of this warpgroup.
+__device__ __forceinline__ void warpgroup_barrier() { asm volatile("bar.sync %0, 128;" ::"r"(threadIdx.x / 128 + 2) : "memory"); }
+
+// A thread block's tiles, one after the other, channels first; and which of how many slices of K it computes of them. Where K is split, it is one tile.
+struct Work {
     u32 slices, slice;
-    int row0, token0;
+    int step, tiles_n, tile_n, tile_m, tiles_m;
 
     template <class T>
-    __device__ __forceinline__ static Place of() {
+    __device__ __forceinline__ static Work of(const Params& p) {
         u32 slices = cluster_size();
-        return {slices, cluster_rank(), (int)(blockIdx.x / slices) * T::kRows, (int)blockIdx.y * T::kTokens};
+        int tiles_n = (p.n + T::kRows - 1) / T::kRows, first = (int)(blockIdx.x / slices);
+        return {slices, cluster_rank(), (int)(gridDim.x / slices), tiles_n, first % tiles_n, first / tiles_n, p.a8_rows / T::kTokens};
+    }
+
+    __device__ __forceinline__ bool any() const { return tile_m < tiles_m; }
+
+    // The next tile's.
+    __device__ __forceinline__ Work next() const {
+        Work next = *this;
+        for (next.tile_n += step; next.tile_n >= tiles_n; next.tile_n -= tiles_n) next.tile_m++;
+        return next;
+    }
+
+    template <class T>
+    __device__ __forceinline__ int row0() const {
+        return tile_n * T::kRows;
+    }
+
+    template <class T>
+    __device__ __forceinline__ int token0() const {
+        return tile_m * T::kTokens;
     }
 };
 
@@ -73,13 +122,23 @@ struct Slice {
 };
 
 template <class T>
-__device__ __forceinline__ Slice slice_of(const Params& p, const Place& place) {
+__device__ __forceinline__ Slice slice_of(const Params& p, const Work& work) {
     u32 stages = (p.k + kStage - 1) / kStage, blocks = (stages + T::kStageBlocks - 1) / T::kStageBlocks;
-    u32 begin = blocks * place.slice / place.slices * T::kStageBlocks, end = blocks * (place.slice + 1) / place.slices * T::kStageBlocks;
+    u32 begin = blocks * work.slice / work.slices * T::kStageBlocks, end = blocks * (work.slice + 1) / work.slices * T::kStageBlocks;
     return {(int)begin, (int)((end < stages ? end : stages) - begin)};
 }
 
 template <class T>
 __device__ __forceinline__ int first_group(const Slice& slice, int stage) {
     return T::kBlock > kStage ? (slice.begin + stage) / T::kStageBlocks : (slice.begin + stage) * T::kParts;
+}
+
+// Those that multiply load two stages ahead, without asking whether there is something to load: in tiles of whole turns of the loop the next
+// tile's first stages, and after the last tile two of nothing. Other tiles end with two or more of nothing, so that turns never wrap around.
+template <class T>
+__device__ __forceinline__ bool tile_goes_on(const Slice& slice) { return slice.count % T::kUnroll == 0; }
+
+template <class T>
+__device__ __forceinline__ int ring_places(const Slice& slice) {
+    return tile_goes_on<T>(slice) ? slice.count : (slice.count + 2 + T::kUnroll - 1) / T::kUnroll * T::kUnroll;
 }
