@@ -12,6 +12,7 @@ internal static class CheckCommand
         var seed = new Option<int>("--seed") { Description = "Seed of all numbers; 0 for another one each time." };
         var cases = new Option<int>("--cases") { Description = "Random cases, on top of those at the edges of tiles.", DefaultValueFactory = _ => 200 };
         var every = new Option<int>("--every") { Description = "Run only one case in so many, for tools that slow kernels down.", DefaultValueFactory = _ => 1 };
+        var m = new Option<int>("--m") { Description = "Only cases of so many rows of A." };
         var layers = new Option<bool>("--layers") { Description = "Also layers of language models, at the sizes that are timed." };
         var sessions = new Option<bool>("--sessions") { Description = "Also the operator inside ONNX Runtime, against the CPU's." };
         var device = new Option<int>("--device") { Description = "Number of the GPU." };
@@ -33,7 +34,7 @@ internal static class CheckCommand
               compute-sanitizer bench cuda-check --every 10
             """)
         {
-            seed, cases, every, layers, sessions, device, kernel, model, tokens, prompt, decode, minTop1, ep,
+            seed, cases, every, m, layers, sessions, device, kernel, model, tokens, prompt, decode, minTop1, ep,
         };
         command.SetAction(parsed =>
         {
@@ -49,7 +50,7 @@ internal static class CheckCommand
                         CudaCommand.IsCuda(parsed.GetValue(ep)!)));
                 }
 
-                return Run(start, parsed.GetValue(cases), Math.Max(1, parsed.GetValue(every)), parsed.GetValue(layers), parsed.GetValue(sessions), parsed.GetValue(device));
+                return Run(start, parsed.GetValue(cases), Math.Max(1, parsed.GetValue(every)), parsed.GetValue(m), parsed.GetValue(layers), parsed.GetValue(sessions), parsed.GetValue(device));
             }
             catch (CudaException e)
             {
@@ -68,14 +69,14 @@ internal static class CheckCommand
         return report.Passed ? 0 : 1;
     }
 
-    private static int Run(int seed, int random, int every, bool layers, bool sessions, int device)
+    private static int Run(int seed, int random, int every, int m, bool layers, bool sessions, int device)
     {
         using var check = new KernelCheck(device);
         Console.WriteLine($"{check.Device}, seed {seed}");
         IEnumerable<CheckCase> cases = [.. CheckCase.Edges(seed), .. CheckCase.Random(seed, random), .. layers ? CheckCase.Layers(seed) : []];
         var (done, wrong) = (0, 0);
         var kernels = new SortedDictionary<string, int>(StringComparer.Ordinal);
-        foreach (var c in cases.Where((_, i) => i % every == 0))
+        foreach (var c in cases.Where(c => m == 0 || c.M == m).Where((_, i) => i % every == 0))
         {
             var (names, fault) = Outcome(check, c);
             kernels[names] = kernels.GetValueOrDefault(names) + 1;
