@@ -1,0 +1,36 @@
+namespace Onnx.IntScale.Tests;
+
+/// <summary>
+/// The CUDA kernels without a GPU: their sources, run by fibers (Emulator/machine.h) for the real host code, give the scalar specification's bits
+/// whenever copies and products happen, and never wait forever.
+/// </summary>
+public sealed class EmulatedKernelTests(EmulatedGpu gpu) : IClassFixture<EmulatedGpu>
+{
+    [EmulatorFact]
+    public async Task Kernels_WheneverCopiesAndProductsHappen_GiveTheSpecifiedBits()
+    {
+        // Few multiprocessors: thread blocks compute several tiles. More of them: clusters split K.
+        var runs = await Task.WhenAll(
+            Check("early", 2, "--seed", "11", "--every", "17"),
+            Check("late", 8, "--seed", "12", "--every", "17"),
+            Check("late", 3, "--seed", "13", "--every", "37", "--kernel", "mma"),
+            Check("random", 3, "--seed", "14", "--m", "1"));
+        Assert.All(runs, run => Assert.True(run.Code == 0 && run.Out.Contains(" cases, 0 mismatches", StringComparison.Ordinal), run.Out + run.Error));
+        var kernels = string.Concat(runs.Select(r => r.Out));
+        Assert.All((string[])["gemv_", "plain_", "mma_", "wgmma_b32_t", "wgmma_b64_t", "wgmma_b128_t", "wgmma_b256_t"], name => Assert.Contains(name, kernels, StringComparison.Ordinal));
+    }
+
+    [EmulatorFact]
+    public async Task Barrier_Missing_IsFound()
+    {
+        using var faulty = gpu.WithFault("wgmma_finish.cuh", "warpgroup_barrier();\n            store_staged", "store_staged");
+        var run = await Check(faulty, "early", 2, "--seed", "11", "--every", "53", "--kernel", "wgmma");
+        Assert.True(run.Code == 1, run.Out + run.Error);
+        Assert.Contains("wgmma", run.Out, StringComparison.Ordinal);
+    }
+
+    private Task<(int Code, string Out, string Error)> Check(string schedule, int multiprocessors, params string[] arguments) => Check(gpu, schedule, multiprocessors, arguments);
+
+    private static Task<(int Code, string Out, string Error)> Check(EmulatedGpu gpu, string schedule, int multiprocessors, params string[] arguments) =>
+        Task.Run(() => gpu.Check(schedule, multiprocessors, arguments));
+}
