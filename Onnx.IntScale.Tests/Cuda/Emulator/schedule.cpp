@@ -1,5 +1,6 @@
 // Fibers and whose turn it is.
 #include <dlfcn.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <sys/mman.h>
 #include <algorithm>
@@ -188,14 +189,21 @@ static void run_cluster(bool overlapped) {
     if (!pending.empty()) fail("%zu copies under way at the kernel's end", pending.size());
 }
 
+// Plain loads and stores meet the pages that fault around memory.
+static void report_fault(int, siginfo_t* info, void*) { fail("access outside of memory, at %p", info->si_addr); }
+
 void run_grid(void (*function)(const void*, const void*), const void* parameter, const void* second, bool overlapped) {
     kernel = function, kernel_parameter = parameter, kernel_second = second;
+    struct sigaction report = {}, others;
+    report.sa_sigaction = report_fault, report.sa_flags = SA_SIGINFO;
+    sigaction(SIGSEGV, &report, &others);
     for (unsigned z = 0; z < grid_size.z; z++)
         for (unsigned y = 0; y < grid_size.y; y++)
             for (unsigned x = 0; x < grid_size.x; x += cluster.size) {
                 for (unsigned b = 0; b < cluster.size; b++) cluster.blocks[b].index = {x + b, y, z};
                 run_cluster(overlapped);
             }
+    sigaction(SIGSEGV, &others, nullptr);
 }
 
 }  // namespace emu
