@@ -40,7 +40,7 @@ internal static class WgmmaPlan
         var groups = SpanStages * 128 / block;
         var spanWords = ((groups / 2) + 1) | 1;
         if (fold == CudaFold.Times1) spanWords += (((groups / 2) + 1 + 6) / 4) | 1;
-        var staged = (tokens, block, fold) switch { (<= 64, _, _) => tokens, (_, not 64, _) => 64, (_, _, CudaFold.Times1) => 16, _ => 32 };
+        var staged = Math.Min(tokens, block != 64 || tokens < 128 ? 64 : fold == CudaFold.Times1 ? 16 : 32);
         var stagingAt = (stages * ((tokens * 128) + (Channels * 64))) + (2 * Channels * spanWords * 4);
         var factorsAt = stagingAt + (2 * staged * 144);
         var barriersAt = factorsAt + (2 * ((2 * Channels) + tokens) * 4);

@@ -4,7 +4,7 @@ namespace Onnx.IntScale.Tests;
 /// The CUDA kernels without a GPU: their sources, run by fibers (Emulator/machine.h) for the real host code, give the scalar specification's bits
 /// whenever copies and products happen, and never wait forever.
 /// </summary>
-public sealed class EmulatedKernelTests(EmulatedGpu gpu) : IClassFixture<EmulatedGpu>
+public sealed class CudaEmulatorTests(EmulatedGpu gpu) : IClassFixture<EmulatedGpu>
 {
     [EmulatorFact]
     public async Task Kernels_WheneverCopiesAndProductsHappen_GiveTheSpecifiedBits()
