@@ -53,6 +53,15 @@ public sealed class FakeDriverTests
         Assert.Contains("Fake GPU has compute capability 7.0, and the CUDA kernels need 8.0 or later", run.Error, StringComparison.Ordinal);
     }
 
+    [FakeDriverFact]
+    public void Check_NoCaseOfSoManyRows_IsAnError()
+    {
+        var run = Bench(["cuda-check", "--seed", "3", "--cases", "0", "--m", "97"], ("FAKE_CAPABILITY", "9"));
+        Assert.Equal(2, run.Code);
+        Assert.Contains("--m 97: no case has so many rows of A", run.Error, StringComparison.Ordinal);
+        Assert.DoesNotContain("mismatches", run.Out, StringComparison.Ordinal);
+    }
+
     private static (int Code, string Out, string Error) Check((string Name, string Value) setting) =>
         Bench(["cuda-check", "--seed", "3", "--every", "30", "--cases", "150"], setting);
 

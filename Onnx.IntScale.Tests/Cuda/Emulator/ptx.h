@@ -117,7 +117,6 @@ inline void griddepcontrol_wait() { emu::grid_wait(); }
 
 // Not emulated: the order of memory operations, registers.
 inline void griddepcontrol_launch_dependents() {}
-inline void fence_proxy_async_shared_cta() {}
 inline void fence_mbarrier_init_release_cluster() {}
 inline void setmaxnreg_dec_sync_aligned_u32(int) {}
 inline void setmaxnreg_inc_sync_aligned_u32(int) {}

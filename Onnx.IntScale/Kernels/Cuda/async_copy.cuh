@@ -8,9 +8,6 @@ __device__ __forceinline__ void copy4(u32 shared, const void* global) { asm vola
 // Arrives once this thread's copies so far are complete.
 __device__ __forceinline__ void arrive_when_copied(u32 barrier) { asm volatile("cp.async.mbarrier.arrive.noinc.shared::cta.b64 [%0];" ::"r"(barrier) : "memory"); }
 
-// Shared memory written by ordinary stores is seen by products and by the copy engine after this and a barrier.
-__device__ __forceinline__ void fence_shared() { asm volatile("fence.proxy.async.shared::cta;" ::: "memory"); }
-
 __device__ __forceinline__ void init_barrier(u32 barrier, int arrivals) {
     asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(barrier), "r"(arrivals) : "memory");
 }

@@ -1,4 +1,4 @@
-// Dynamic int8 quantization of a row of A, in units of 32 elements: what quantize.cu and wgmma_quantize.cuh share.
+// Dynamic int8 quantization of a row of A, in units of 32 elements: loading, the maximum, rounding, and where codes go.
 #pragma once
 #include "order.cuh"
 

@@ -73,10 +73,12 @@ internal static class CheckCommand
     {
         using var check = new KernelCheck(device);
         Console.WriteLine($"{check.Device}, seed {seed}");
-        IEnumerable<CheckCase> cases = [.. CheckCase.Edges(seed), .. CheckCase.Random(seed, random), .. layers ? CheckCase.Layers(seed) : []];
+        IEnumerable<CheckCase> all = [.. CheckCase.Edges(seed), .. CheckCase.Random(seed, random), .. layers ? CheckCase.Layers(seed) : []];
+        var cases = all.Where(c => m == 0 || c.M == m).Where((_, i) => i % every == 0).ToList();
+        if (cases.Count == 0) throw new BenchException($"--m {m}: no case has so many rows of A; take one of the edges of tiles, such as 17 or 128, or more --cases");
         var (done, wrong) = (0, 0);
         var kernels = new SortedDictionary<string, int>(StringComparer.Ordinal);
-        foreach (var c in cases.Where(c => m == 0 || c.M == m).Where((_, i) => i % every == 0))
+        foreach (var c in cases)
         {
             var (names, fault) = Outcome(check, c);
             kernels[names] = kernels.GetValueOrDefault(names) + 1;
