@@ -7,7 +7,7 @@
 // sums as Y's floats; sums of 16 * q are divided again, exactly.
 template <Fold kFold>
 __device__ __forceinline__ float finish_value(int acc, float a_scale, float channel_scale) {
-    if constexpr (kFold == Fold::kInteger1) return rescale(acc, a_scale, channel_scale);
+    if constexpr (kFold == Fold::kInteger1 || kFold == Fold::kScaled) return rescale(acc, a_scale, channel_scale);
     else if constexpr (kFold == Fold::kInteger16) return rescale(acc >> 4, a_scale, channel_scale);
     else return __int_as_float(acc) * (1.0f / 16) * (a_scale * channel_scale);
 }

@@ -100,6 +100,15 @@ WGMMA_FOLDS(64)
 WGMMA_FOLDS(128)
 WGMMA_FOLDS(256)
 
+// Scales so small that codes carry them.
+#define WGMMA_SCALED(block)                      \
+    WGMMA(block, 128, kFew<block>, s8, Fold::kScaled) \
+    WGMMA(block, 256, 4, s8, Fold::kScaled)
+WGMMA_SCALED(32)
+WGMMA_SCALED(64)
+WGMMA_SCALED(128)
+WGMMA_SCALED(256)
+
 // The twin, to measure what integer scales buy.
 WGMMA(64, 128, 8, f16, Fold::kFloat16)
 WGMMA(128, 16, 16, f16, Fold::kFloat16)

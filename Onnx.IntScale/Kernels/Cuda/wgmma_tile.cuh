@@ -28,8 +28,9 @@ struct Tile {
     static constexpr int kConsumers = 128 * kRowGroups;  // threads that multiply
     static constexpr int kThreads = kConsumers + 128;
     static constexpr bool kAhead = kTokens <= 64;  // registers for the sums of two groups
-    static constexpr int kUnroll = !kAhead && kBlock < kStage ? 2 : kStages == 8 && kBlock >= kStage ? 8 : 4;  // stages of a turn of the loop
+    static constexpr int kUnroll = !kAhead && kBlock < kStage && kFold != Fold::kScaled ? 2 : kStages == 8 && kBlock >= kStage ? 8 : 4;  // stages of a turn of the loop
     static constexpr bool kZeros = kFold == Fold::kInteger1;
+    static constexpr bool kScaled = kFold == Fold::kScaled;
     static constexpr int kStageBlocks = kBlock > kStage ? kBlock / kStage : 1;  // stages of a block of weights
     static constexpr int kParts = Span<kBlock>::kStageGroups;                   // groups of a stage
 
@@ -49,7 +50,7 @@ struct Tile {
     // Where K is split, the one tile's partial sums take the place of the stages, and its results lie behind them.
     static constexpr int kSplitStagingAt = kRowGroups * (kTokens / 8 + kMostSlices - 1) * 2048;
     static constexpr int kSplitStagingBytes = kTokens / 2 * kStagePitch;
-    static_assert(kSplitStagingAt + kRowGroups * kSplitStagingBytes <= kSpansAt);
+    static_assert(kTokens > 128 || kSplitStagingAt + kRowGroups * kSplitStagingBytes <= kSpansAt, "tiles of more tokens are never split");
     static_assert(kSharedBytes <= 232448);
 };
 
