@@ -17,7 +17,7 @@ public sealed class CudaEmulatorTests(EmulatedGpu gpu) : IClassFixture<EmulatedG
             Check("random", 3, "--seed", "14", "--m", "1"));
         Assert.All(runs, run => Assert.True(run.Code == 0 && run.Out.Contains(" cases, 0 mismatches", StringComparison.Ordinal), run.Out + run.Error));
         var kernels = string.Concat(runs.Select(r => r.Out));
-        Assert.All((string[])["gemv_", "plain_", "mma_", "wgmma_b32_t", "wgmma_b64_t", "wgmma_b128_t", "wgmma_b256_t"], name => Assert.Contains(name, kernels, StringComparison.Ordinal));
+        Assert.All((string[])["gemv_", "plain_", "mma_", "wgmma_b32_t", "wgmma_b64_t", "wgmma_b128_t", "wgmma_b256_t", "_t128_s8", "_t256_s8"], name => Assert.Contains(name, kernels, StringComparison.Ordinal));
     }
 
     [EmulatorFact]

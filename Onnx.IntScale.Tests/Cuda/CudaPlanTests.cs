@@ -27,12 +27,12 @@ public class CudaPlanTests
     [Fact]
     public void Plan_EveryShape_CanBeLaunched()
     {
-        foreach (var (device, shape, type, zeroPoints, limit) in Nodes())
+        foreach (var (device, shape, type, weights) in Nodes())
         {
             var modules = CudaPlanner.Modules(shape, device);
             foreach (var m in Rows)
             {
-                var plan = CudaPlanner.Plan(shape, m, type, zeroPoints, limit, device);
+                var plan = CudaPlanner.Plan(shape, m, type, weights, device);
                 var where = $"{shape} M={m} {type} {device}: {plan}";
                 Assert.True(plan.MatMul.Threads > 0, where);
                 CheckLaunch(plan.MatMul, device, modules, where);
@@ -48,7 +48,7 @@ public class CudaPlanTests
     [Fact]
     public void Plan_AsksForModulesThatAreThere()
     {
-        foreach (var (device, shape, _, _, _) in Nodes())
+        foreach (var (device, shape, _, _) in Nodes())
         {
             foreach (var module in (string[])[.. CudaPlanner.Modules(shape, device), "certificate"])
             {
@@ -64,9 +64,9 @@ public class CudaPlanTests
         var device = Devices[0];
         var shape = new MatMulShape(4096, 4096, 4, 128);
         var total = 0L;
-        for (var m = 1; m < 100; m++) total += CudaPlanner.Plan(shape, m, ElementType.Float16, false, Certificate.DefaultLimit, device).A8Bytes;
+        for (var m = 1; m < 100; m++) total += CudaPlanner.Plan(shape, m, ElementType.Float16, new(false, Certificate.DefaultLimit, Certificate.LargestInt8Scale), device).A8Bytes;
         var before = GC.GetAllocatedBytesForCurrentThread();
-        for (var m = 1; m < 100; m++) total += CudaPlanner.Plan(shape, m, ElementType.Float16, false, Certificate.DefaultLimit, device).A8Bytes;
+        for (var m = 1; m < 100; m++) total += CudaPlanner.Plan(shape, m, ElementType.Float16, new(false, Certificate.DefaultLimit, Certificate.LargestInt8Scale), device).A8Bytes;
         Assert.Equal(before, GC.GetAllocatedBytesForCurrentThread());
         Assert.True(total >= 0);
     }
@@ -89,7 +89,7 @@ public class CudaPlanTests
         }
     }
 
-    private static IEnumerable<(CudaDevice Device, MatMulShape Shape, ElementType Type, bool ZeroPoints, long Limit)> Nodes() =>
+    private static IEnumerable<(CudaDevice Device, MatMulShape Shape, ElementType Type, WeightFacts Weights)> Nodes() =>
         from device in Devices
         from size in Sizes
         from block in new[] { 16, 32, 64, 128, 256 }
@@ -97,8 +97,9 @@ public class CudaPlanTests
         from type in Enum.GetValues<ElementType>()
         from zeroPoints in new[] { false, true }
         from limit in new[] { Certificate.DefaultLimit, Certificate.Int32Limit }
+        from largest in new[] { Certificate.LargestInt8Scale, short.MaxValue }
         where type == ElementType.Float16 || block == 64
-        select (device, new MatMulShape(size.K, size.N, bits, block), type, zeroPoints, limit);
+        select (device, new MatMulShape(size.K, size.N, bits, block), type, new WeightFacts(zeroPoints, limit, largest));
 
     private static void CheckLaunch(in CudaLaunch launch, in CudaDevice device, IReadOnlyList<string> modules, string where)
     {

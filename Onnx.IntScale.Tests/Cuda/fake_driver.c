@@ -127,13 +127,15 @@ static int weight(const struct Params* p, int n, int k) {
 }
 
 static void certificate(const struct Params* p) {
-  uint64_t max = 0;
+  uint64_t max = 0, largest = 0;
+  for (long i = 0; i < (long)p->n * p->k_blocks; i++) largest = abs(p->scales[i]) > largest ? abs(p->scales[i]) : largest;
   for (int n = 0; n < p->n; n++) {
     uint64_t sum = 0;
     for (int k = 0; k < p->k; k++) sum += (uint64_t)abs(p->scales[(long)n * p->k_blocks + k / p->block_size]) * abs(weight(p, n, k));
     if (127 * sum > max) max = 127 * sum;
   }
-  *(uint64_t*)p->y = max;
+  ((uint64_t*)p->y)[0] = max;
+  ((uint64_t*)p->y)[1] = largest;
 }
 
 /* Scales are integers, or in a twin float16. */

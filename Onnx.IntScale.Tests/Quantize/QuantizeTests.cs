@@ -117,6 +117,20 @@ public sealed class QuantizeTests
         Assert.Equal(0, q.Summary.LoweredChannels);
     }
 
+    [Theory]
+    [InlineData("auto", 15)]
+    [InlineData("auto", 1)]
+    [InlineData("4096", 15)]
+    public void Quantize_LargestScale_IsNotPassed(string amplifier, int largest)
+    {
+        var w = TestWeights.Normal(512, 24, 1);
+        for (var k = 0; k < 128; k++) w[(k * 24) + 3] *= 100;
+        var q = WeightQuantizer.Quantize(TestWeights.Matrix(w, 512, 24), new QuantizeOptions { Amplifier = Amplifier.Parse(amplifier), LargestScale = largest });
+        var scales = q.Scales.Select(s => Math.Abs((int)s)).ToList();
+        Assert.Equal(1, scales.Min());
+        Assert.InRange(scales.Max(), (largest + 1) / 2, largest);
+    }
+
     [Fact]
     public void Quantize_AmplifierPastTheLimit_LowersThoseChannelsOnly()
     {

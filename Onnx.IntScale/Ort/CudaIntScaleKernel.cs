@@ -8,8 +8,7 @@ internal sealed unsafe class CudaIntScaleKernel : INodeKernel
 {
     private readonly ElementType _type;
     private readonly MatMulShape _shape;
-    private readonly bool _hasZeroPoints;
-    private readonly long _maxAccumulator;
+    private readonly WeightFacts _facts;
     private readonly CudaContext _context;
     private readonly void* _allocator;
     private readonly void* _memory;
@@ -25,7 +24,6 @@ internal sealed unsafe class CudaIntScaleKernel : INodeKernel
         _type = type;
         var weights = KernelWeights.Read(api, info);
         _shape = weights.Shape;
-        _hasZeroPoints = weights.ZeroPoints != null;
         NodeInputs.CheckDeclaredK(api, info, _shape.K);
         NodeInputs.CheckConstantBias(api, info, type, _shape.N);
 
@@ -33,7 +31,8 @@ internal sealed unsafe class CudaIntScaleKernel : INodeKernel
         var onHost = api.IsOnHost(api.ConstantInput(info, OpSchema.B));
         _context = CudaContext.For(onHost ? null : weights.B);
         KernelWeights.CheckChannelScales(onHost ? new ReadOnlySpan<float>(weights.ChannelScales, _shape.N) : CudaCertificate.ChannelScales(_context, weights));
-        _maxAccumulator = KernelWeights.CheckCertificate(() => onHost ? Certificate.Compute(weights) : CudaCertificate.Compute(_context, weights), KernelWeights.Claimed(api, info));
+        _facts = onHost ? WeightFacts.Of(weights) : CudaCertificate.Compute(_context, weights);
+        KernelWeights.CheckCertificate(() => _facts.MaxAccumulator, KernelWeights.Claimed(api, info));
         var modules = CudaPlanner.Modules(_shape, _context.Device);
         _context.Load(modules);
         using var use = _context.Use();
@@ -69,7 +68,7 @@ internal sealed unsafe class CudaIntScaleKernel : INodeKernel
         call.Y = y;
         call.Bias = NodeInputs.Bias(Api, context, _type, _shape.N);
 
-        var plan = IsAligned(call) ? CudaPlanner.Plan(_shape, call.M, _type, _hasZeroPoints, _maxAccumulator, _context.Device) : CudaPlanner.Plain(_shape, call.M, _type);
+        var plan = IsAligned(call) ? CudaPlanner.Plan(_shape, call.M, _type, _facts, _context.Device) : CudaPlanner.Plain(_shape, call.M, _type);
         var stream = Api.GpuStream(context);
         using var use = _context.Use();
         var bytes = CudaMatMul.ScratchBytes(plan);
@@ -95,5 +94,5 @@ internal sealed unsafe class CudaIntScaleKernel : INodeKernel
         (byte*)Api.Data(Api.Input(context, OpSchema.B)),
         (short*)Api.Data(Api.Input(context, OpSchema.Scales)),
         (float*)Api.Data(Api.Input(context, OpSchema.ChannelScales)),
-        _hasZeroPoints ? (byte*)Api.Data(Api.Input(context, OpSchema.ZeroPoints)) : null);
+        _facts.ZeroPoints ? (byte*)Api.Data(Api.Input(context, OpSchema.ZeroPoints)) : null);
 }

@@ -14,6 +14,9 @@ public static unsafe class Certificate
     /// <summary>The converter's default limit, 2^27 - 1: four bits of headroom for kernels that unpack int4 as 16·q.</summary>
     public const long DefaultLimit = (1 << 27) - 1;
 
+    /// <summary>The largest |scale| with which scale · (q - 8) fits int8 whatever the int4 code q, so that kernels may multiply codes by scales before the product.</summary>
+    public const int LargestInt8Scale = 15;
+
     /// <summary>The certificate of a whole matrix.</summary>
     public static long Compute(in WeightView w)
     {

@@ -31,11 +31,12 @@ public static class ChannelQuantizer
     /// <param name="s">Float scales [KBlocks].</param>
     /// <param name="amplifier">The matrix' amplifier, or 0 for the channel's own.</param>
     /// <param name="limit">Largest certificate allowed.</param>
+    /// <param name="largest">Largest scale allowed.</param>
     /// <param name="scales">Destination: integer scales [KBlocks].</param>
     /// <param name="codes">Destination: signed codes [PaddedK].</param>
     /// <returns>Null where no scales pass the limit.</returns>
     public static Result? Quantize(
-        ReadOnlySpan<float> w, MatMulShape shape, ReadOnlySpan<float> s, double amplifier, long limit, Span<short> scales, Span<sbyte> codes)
+        ReadOnlySpan<float> w, MatMulShape shape, ReadOnlySpan<float> s, double amplifier, long limit, int largest, Span<short> scales, Span<sbyte> codes)
     {
         var max = IntegerScale.MaxMagnitude(s);
         if (max == 0)
@@ -47,11 +48,11 @@ public static class ChannelQuantizer
 
         Span<int> magnitudes = new int[s.Length];
         for (var g = 0; g < s.Length; g++) magnitudes[g] = Round(w, shape, g, s[g], codes);
-        var units = amplifier == 0 ? IntegerScale.LargestUnits(s, magnitudes, limit) : 0;
+        var units = amplifier == 0 ? IntegerScale.LargestUnits(s, magnitudes, limit, largest) : 0;
         var current = amplifier == 0 ? units / (double)max : amplifier;
         while (true)
         {
-            var fits = current > 0 && IntegerScale.Round(s, current, scales);
+            var fits = current > 0 && IntegerScale.Round(s, current, scales, largest);
             if (fits)
             {
                 var unit = (float)(1 / current);

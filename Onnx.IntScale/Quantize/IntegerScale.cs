@@ -9,15 +9,16 @@ public static class IntegerScale
 {
     /// <summary>
     /// The largest unit count S for which the channel passes the limit, given its codes' magnitudes: scales[g] = round(|s[g]| / max|s| · S),
-    /// 127 · Σ scales[g] · magnitudes[g] ≤ limit, S ≤ 32767. The left side grows with S, so it is found by bisection. 0 where not even S = 1 passes.
+    /// 127 · Σ scales[g] · magnitudes[g] ≤ limit, S ≤ largest. The left side grows with S, so it is found by bisection. 0 where not even S = 1 passes.
     /// </summary>
     /// <param name="s">Float scales [k_blocks].</param>
     /// <param name="magnitudes">Σ|code| of each block [k_blocks].</param>
     /// <param name="limit">Largest certificate allowed.</param>
-    public static int LargestUnits(ReadOnlySpan<float> s, ReadOnlySpan<int> magnitudes, long limit)
+    /// <param name="largest">Largest scale allowed.</param>
+    public static int LargestUnits(ReadOnlySpan<float> s, ReadOnlySpan<int> magnitudes, long limit, int largest = short.MaxValue)
     {
         var max = MaxMagnitude(s);
-        var (low, high) = (0, (int)short.MaxValue);
+        var (low, high) = (0, largest);
         while (low < high)
         {
             var middle = (low + high + 1) / 2;
@@ -43,13 +44,13 @@ public static class IntegerScale
     }
 
     /// <summary>scales[g] = round(s[g] · amplifier); a scale that is not zero never becomes zero, which would lose its block.</summary>
-    /// <returns>False where one passes int16.</returns>
-    public static bool Round(ReadOnlySpan<float> s, double amplifier, Span<short> scales)
+    /// <returns>False where one passes the largest allowed.</returns>
+    public static bool Round(ReadOnlySpan<float> s, double amplifier, Span<short> scales, int largest = short.MaxValue)
     {
         for (var g = 0; g < s.Length; g++)
         {
             var units = Units(s[g], amplifier);
-            if (units > short.MaxValue) return false;
+            if (units > largest) return false;
             scales[g] = (short)(s[g] < 0 ? -units : units);
         }
 

@@ -58,6 +58,12 @@ public sealed record QuantizeOptions
     public long? MaxAccumulator { get; init; }
 
     /// <summary>
+    /// The largest |scale| allowed, 1 to 32767. At most <see cref="Certificate.LargestInt8Scale"/>, 4-bit codes times their scale fit int8, and
+    /// kernels for Hopper are faster; what that costs is in benchmarks/cuda.md.
+    /// </summary>
+    public int LargestScale { get; init; } = short.MaxValue;
+
+    /// <summary>
     /// The limit in force. By default 2^27 - 1 for 4 bits, which leaves kernels room to unpack int4 as 16·q, and all of int32 for
     /// 8 bits, which need no unpacking and whose sums are 16 times as large.
     /// </summary>
@@ -68,6 +74,7 @@ public sealed record QuantizeOptions
     {
         _ when new MatMulShape(1, 1, Bits, BlockSize).Fault() is { } fault => fault,
         { Limit: < 1 << 16 or > Certificate.Int32Limit } => $"max_accumulator={Limit} must lie between 65536 and {Certificate.Int32Limit} (2^31 - 1)",
+        { LargestScale: < 1 or > short.MaxValue } => $"largest_scale={LargestScale} must lie between 1 and {short.MaxValue}",
         { Amplifier: { Kind: AmplifierKind.Fixed, Value: <= 0 } } => $"amplifier={Amplifier.Value} must be positive",
         _ => null,
     };

@@ -37,7 +37,7 @@ public static unsafe class WeightQuantizer
             var codes = new sbyte[shape.PaddedK];
             var first = n * shape.KBlocks;
             var channel = scales.AsSpan(first, shape.KBlocks);
-            var result = ChannelQuantizer.Quantize(w, shape, s.AsSpan(first, shape.KBlocks), amplifier, options.Limit, channel, codes)
+            var result = ChannelQuantizer.Quantize(w, shape, s.AsSpan(first, shape.KBlocks), amplifier, options.Limit, options.LargestScale, channel, codes)
                 ?? throw new WeightFaultException($"output channel {n} cannot be certified below {options.Limit} even with its scales at 1", "raise --max-accumulator, use a smaller --block-size, or --exclude the node");
             zero[n] = !channel.ContainsAnyExcept((short)0);
             // Below the normal floats a scale loses its precision, then becomes zero.

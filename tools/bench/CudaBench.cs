@@ -10,11 +10,12 @@ namespace Onnx.IntScale.Bench;
 /// <param name="Operators">In the order of their turns; one is the float16 product.</param>
 /// <param name="Nodes">Nodes of a graph, or 0 for as many as <see cref="CudaBench.NodesFor"/> says.</param>
 /// <param name="SecondsPerRow">Time for each operator at each shape.</param>
+/// <param name="LargestScale">Of the integer scales.</param>
 /// <param name="Graphs">Whether runs are replayed from CUDA graphs.</param>
 /// <param name="Roofline">What the GPU can do.</param>
 /// <param name="Cuda">Whether there is to be a GPU; without, everything runs on the CPU, to test the benchmark itself.</param>
 internal sealed record CudaBenchOptions(
-    IReadOnlyList<MatMulShape> Shapes, IReadOnlyList<int> M, IReadOnlyList<CudaOperator> Operators, int Nodes, double SecondsPerRow, bool Graphs, Roofline Roofline, bool Cuda);
+    IReadOnlyList<MatMulShape> Shapes, IReadOnlyList<int> M, IReadOnlyList<CudaOperator> Operators, int Nodes, double SecondsPerRow, int LargestScale, bool Graphs, Roofline Roofline, bool Cuda);
 
 /// <summary>What was measured.</summary>
 /// <param name="RunUs">Median time of a Run over a graph of one tiny node: what any Run costs, however many nodes it has.</param>
@@ -48,7 +49,7 @@ internal static class CudaBench
             using var folder = new ScratchFolder();
             var nodes = options.Nodes > 0 ? options.Nodes : NodesFor(shape);
             progress($"{shape.K} x {shape.N}: making {nodes} weight sets");
-            var sets = Enumerable.Range(0, nodes).Select(i => RandomCodes.Draw(shape, (ulong)(i + 1), 1 / Math.Sqrt(shape.K))).ToList();
+            var sets = Enumerable.Range(0, nodes).Select(i => RandomCodes.Draw(shape, (ulong)(i + 1), 1 / Math.Sqrt(shape.K), options.LargestScale)).ToList();
             var sessions = new List<NodeSession>();
             try
             {

@@ -13,6 +13,7 @@ internal static class CudaCommand
         var nodes = new Option<int>("--nodes") { Description = "Nodes of a graph, each with weights of its own; 0 for at least 24, and so many that int4 weights exceed 4 times the L2 cache, but no more than 6 GB in float16." };
         var seconds = new Option<double>("--seconds") { Description = "Seconds for each operator at each shape and M; the operators take turns. A warm-up of at least 60 runs comes on top.", DefaultValueFactory = _ => 0.5 };
         var operators = new Option<string>("--operators") { Description = $"Those to measure, with commas between; {CudaOperator.Reference} is always among them.", DefaultValueFactory = _ => string.Join(',', CudaOperator.All.Select(o => o.Name)) };
+        var largest = new Option<int>("--largest-scale") { Description = "Largest integer scale; up to 15, codes times their scale fit int8.", DefaultValueFactory = _ => short.MaxValue };
         var graph = new Option<bool>("--graph") { Description = "Replay every operator's runs from a CUDA graph (enable_cuda_graph), which leaves out the host's time to launch kernels." };
         var bandwidth = new Option<double>("--bandwidth") { Description = "Roofline: TB/s of the device's memory.", DefaultValueFactory = _ => Roofline.Default.BytesPerSecond / 1e12 };
         var tops = new Option<double>("--tops") { Description = "Roofline: 10^12 int8 operations a second.", DefaultValueFactory = _ => Roofline.Default.OperationsPerSecond / 1e12 };
@@ -28,7 +29,7 @@ internal static class CudaCommand
               bench cuda --graph --block 64 --json
             """)
         {
-            shapes, m, block, nodes, seconds, operators, graph, bandwidth, tops, ep, json,
+            shapes, m, block, nodes, seconds, operators, largest, graph, bandwidth, tops, ep, json,
         };
         command.SetAction(parsed =>
         {
@@ -39,6 +40,7 @@ internal static class CudaCommand
                 Operators(parsed.GetValue(operators)!),
                 parsed.GetValue(nodes),
                 parsed.GetValue(seconds),
+                Largest(parsed.GetValue(largest)),
                 parsed.GetValue(graph),
                 new Roofline(parsed.GetValue(bandwidth) * 1e12, parsed.GetValue(tops) * 1e12),
                 cuda);
@@ -58,6 +60,9 @@ internal static class CudaCommand
         "cpu" => false,
         _ => throw new BenchException($"--ep: '{ep}' is neither cuda nor cpu"),
     };
+
+    /// <summary>What --largest-scale says.</summary>
+    internal static int Largest(int scale) => scale is >= 1 and <= short.MaxValue ? scale : throw new BenchException($"--largest-scale {scale} must lie between 1 and {short.MaxValue}");
 
     /// <summary>The chosen operators and the reference, in the order of the table.</summary>
     private static IReadOnlyList<CudaOperator> Operators(string text)

@@ -20,9 +20,10 @@ internal sealed record CudaKernelRow(MatMulShape Shape, int M, int Sets, string 
 /// <param name="M">Numbers of rows of A.</param>
 /// <param name="Sets">Weight sets, or 0 for as many as <see cref="CudaBench.NodesFor"/> says.</param>
 /// <param name="Rounds">Rounds, in which the variants take turns.</param>
+/// <param name="LargestScale">Of the integer scales.</param>
 /// <param name="Graphs">Whether the calls are replayed from a CUDA graph; otherwise the host launches each.</param>
 /// <param name="Roofline">What the GPU can do.</param>
-internal sealed record CudaKernelOptions(IReadOnlyList<MatMulShape> Shapes, IReadOnlyList<int> M, int Sets, int Rounds, bool Graphs, Roofline Roofline);
+internal sealed record CudaKernelOptions(IReadOnlyList<MatMulShape> Shapes, IReadOnlyList<int> M, int Sets, int Rounds, int LargestScale, bool Graphs, Roofline Roofline);
 
 /// <summary>The kernels without ONNX Runtime: calls with one weight set after the other on a stream, between two CUDA events.</summary>
 internal sealed unsafe class CudaKernelBench : IDisposable
@@ -61,15 +62,15 @@ internal sealed unsafe class CudaKernelBench : IDisposable
         {
             var count = options.Sets > 0 ? options.Sets : CudaBench.NodesFor(shape);
             progress($"{shape.K} x {shape.N}, block {shape.BlockSize}: making {count} weight sets");
-            var sets = Enumerable.Range(0, count).Select(i => RandomCodes.Draw(shape, (ulong)(i + 1), 1 / Math.Sqrt(shape.K))).ToList();
-            var limit = sets.Max(s => s.MaxAccumulator);
+            var sets = Enumerable.Range(0, count).Select(i => RandomCodes.Draw(shape, (ulong)(i + 1), 1 / Math.Sqrt(shape.K), options.LargestScale)).ToList();
+            var facts = new WeightFacts(false, sets.Max(s => s.MaxAccumulator), sets.Max(s => s.Scales.Max()));
             _context.Load(CudaPlanner.Modules(shape, _context.Device));
             var weights = sets.Select(s => new DeviceWeights(s)).ToList();
             try
             {
                 foreach (var m in options.M)
                 {
-                    var lineup = Measure(sets, weights, limit, m, rows.Count == 0 ? FirstWarmUpMs : WarmUpMs, options);
+                    var lineup = Measure(sets, weights, facts, m, rows.Count == 0 ? FirstWarmUpMs : WarmUpMs, options);
                     rows.AddRange(lineup);
                     progress($"{shape.K} x {shape.N}, block {shape.BlockSize}, M={m}: " + string.Join(", ", lineup.Select(r => Text.F($"{r.Variant} {r.Us:F2} µs"))));
                 }
@@ -93,16 +94,16 @@ internal sealed unsafe class CudaKernelBench : IDisposable
     }
 
     /// <summary>What is timed: the operator's kernels and, where there is one, the tensor-core kernel's twin, which reads float16 scales in the integers' place.</summary>
-    private IReadOnlyList<(string Name, CudaPlan Plan, bool FloatScales)> Variants(MatMulShape shape, int m, long limit)
+    private IReadOnlyList<(string Name, CudaPlan Plan, bool FloatScales)> Variants(MatMulShape shape, int m, in WeightFacts facts)
     {
-        var ours = (CudaOperator.Ours, CudaPlanner.Plan(shape, m, ElementType.Float16, false, limit, _context.Device), false);
+        var ours = (CudaOperator.Ours, CudaPlanner.Plan(shape, m, ElementType.Float16, facts, _context.Device), false);
         return CudaPlanner.HasTwin(shape, m, _context.Device)
             ? [ours, (Twin, CudaPlanner.Twin(shape, m, ElementType.Float16, _context.Device), true)]
             : [ours];
     }
 
     private List<CudaKernelRow> Measure(
-        IReadOnlyList<WeightSet> sets, IReadOnlyList<DeviceWeights> weights, long limit, int m, double warmUpMs, CudaKernelOptions options)
+        IReadOnlyList<WeightSet> sets, IReadOnlyList<DeviceWeights> weights, WeightFacts facts, int m, double warmUpMs, CudaKernelOptions options)
     {
         var shape = sets[0].Shape;
         using var values = new RandomTensors(m).Normal($"A{shape.K}", (long)m * shape.K, 1);
@@ -111,7 +112,7 @@ internal sealed unsafe class CudaKernelBench : IDisposable
         var sequences = new List<Sequence>();
         try
         {
-            var variants = Variants(shape, m, limit);
+            var variants = Variants(shape, m, facts);
             foreach (var variant in variants)
             {
                 sequences.Add(new Sequence(this, variant.Plan, weights, a, y, m, variant.FloatScales, options.Graphs));

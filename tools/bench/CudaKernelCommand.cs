@@ -21,6 +21,7 @@ internal static class CudaKernelCommand
         var blocks = new Option<string>("--blocks") { Description = "Weights that share a scale, with commas between.", DefaultValueFactory = _ => "128" };
         var sets = new Option<int>("--sets") { Description = "Weight sets, one after the other; 0 for at least 24, and so many that they exceed 4 times the L2 cache, but no more than 6 GB in float16." };
         var rounds = new Option<int>("--rounds") { Description = "Rounds, each of some milliseconds a kernel; medians are told.", DefaultValueFactory = _ => 25 };
+        var largest = new Option<int>("--largest-scale") { Description = "Largest integer scale; up to 15, codes times their scale fit int8.", DefaultValueFactory = _ => short.MaxValue };
         var stream = new Option<bool>("--stream") { Description = "Let the host launch each kernel, instead of replaying a CUDA graph." };
         var bandwidth = new Option<double>("--bandwidth") { Description = "Roofline: TB/s of the device's memory.", DefaultValueFactory = _ => Roofline.Default.BytesPerSecond / 1e12 };
         var tops = new Option<double>("--tops") { Description = "Roofline: 10^12 int8 operations a second.", DefaultValueFactory = _ => Roofline.Default.OperationsPerSecond / 1e12 };
@@ -36,7 +37,7 @@ internal static class CudaKernelCommand
               bench cuda-kernels --shapes 4096x14336 --stream --json
             """)
         {
-            shapes, m, blocks, sets, rounds, stream, bandwidth, tops, device, kernel, json,
+            shapes, m, blocks, sets, rounds, largest, stream, bandwidth, tops, device, kernel, json,
         };
         command.SetAction(parsed =>
         {
@@ -45,7 +46,7 @@ internal static class CudaKernelCommand
             var options = new CudaKernelOptions(
                 [.. CpuCommand.Numbers("--blocks", parsed.GetValue(blocks)!).SelectMany(b => CpuCommand.Parts("--shapes", parsed.GetValue(shapes)!).Select(s => CpuCommand.Shape(s, 4, b)))],
                 CpuCommand.Numbers("--m", parsed.GetValue(m)!),
-                parsed.GetValue(sets), parsed.GetValue(rounds), !parsed.GetValue(stream),
+                parsed.GetValue(sets), parsed.GetValue(rounds), CudaCommand.Largest(parsed.GetValue(largest)), !parsed.GetValue(stream),
                 new Roofline(parsed.GetValue(bandwidth) * 1e12, parsed.GetValue(tops) * 1e12));
             if (options.Rounds < 1) throw new BenchException("--rounds must be positive");
             using var bench = new CudaKernelBench(parsed.GetValue(device));

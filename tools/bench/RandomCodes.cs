@@ -21,7 +21,8 @@ internal static class RandomCodes
     /// <param name="shape">K, N, block_size.</param>
     /// <param name="seed">Other seeds give other weights.</param>
     /// <param name="deviation">Standard deviation of the weights.</param>
-    public static WeightSet Draw(MatMulShape shape, ulong seed, double deviation)
+    /// <param name="largestScale">Largest scale allowed.</param>
+    public static WeightSet Draw(MatMulShape shape, ulong seed, double deviation, int largestScale = short.MaxValue)
     {
         if (shape.Bits != 4) throw new BenchException("random codes have 4 bits");
         var set = new WeightSet(shape);
@@ -29,7 +30,7 @@ internal static class RandomCodes
         Parallel.For(0, certificates.Length, task =>
         {
             for (var n = task * ChannelsPerTask; n < Math.Min(shape.N, (task + 1) * ChannelsPerTask); n++)
-                certificates[task] = Math.Max(certificates[task], DrawChannel(set, n, seed, deviation));
+                certificates[task] = Math.Max(certificates[task], DrawChannel(set, n, seed, deviation, largestScale));
         });
         set.MaxAccumulator = certificates.Max();
         return set;
@@ -47,7 +48,7 @@ internal static class RandomCodes
         }
     }
 
-    private static unsafe long DrawChannel(WeightSet set, int n, ulong seed, double deviation)
+    private static unsafe long DrawChannel(WeightSet set, int n, ulong seed, double deviation, int largestScale)
     {
         var shape = set.Shape;
         var state = unchecked(seed + ((ulong)n * 0xD1B54A32D192ED03));
@@ -60,7 +61,7 @@ internal static class RandomCodes
         {
             // The scales as drawn are ratios; multiplied so that the channel's certificate just stays within the limit.
             var view = new WeightView(shape, b, s, null, null);
-            var stretch = Math.Min(Certificate.DefaultLimit / (double)Math.Max(1, Certificate.OfRow(view, n)), short.MaxValue / (2.0 * LeastRatio));
+            var stretch = Math.Min(Certificate.DefaultLimit / (double)Math.Max(1, Certificate.OfRow(view, n)), largestScale / (2.0 * LeastRatio));
             var square = 0.0;
             foreach (ref var scale in scales)
             {

@@ -5,7 +5,7 @@ namespace emu {
 
 // A warp's 16 rows of its warpgroup's product.
 static void perform(const Product& p) {
-    int16_t a[16][32], b[128][32];
+    int16_t a[16][32], b[256][32];
     for (int l = 0; l < 32; l++)
         for (int i = 0; i < 4; i++)
             for (int e = 0; e < 4; e++) a[l / 4 + i % 2 * 8][i / 2 * 16 + l % 4 * 4 + e] = (int8_t)(p.a[l][i] >> 8 * e);

@@ -168,4 +168,5 @@ template <class... Operands> inline void wgmma_mma_async_sync_aligned_m64n16k32_
 template <class... Operands> inline void wgmma_mma_async_sync_aligned_m64n32k32_s32_s8_s8(const Operands&... operands) { wgmma<32>(operands...); }
 template <class... Operands> inline void wgmma_mma_async_sync_aligned_m64n64k32_s32_s8_s8(const Operands&... operands) { wgmma<64>(operands...); }
 template <class... Operands> inline void wgmma_mma_async_sync_aligned_m64n128k32_s32_s8_s8(const Operands&... operands) { wgmma<128>(operands...); }
+template <class... Operands> inline void wgmma_mma_async_sync_aligned_m64n256k32_s32_s8_s8(const Operands&... operands) { wgmma<256>(operands...); }
 }  // namespace ptx

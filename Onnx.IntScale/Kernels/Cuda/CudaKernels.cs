@@ -15,6 +15,9 @@ internal enum CudaFold
     /// <summary>Codes as q - zero point: any weights.</summary>
     Times1,
 
+    /// <summary>Codes as scale · (q - 8), for weights whose scales let that fit int8 (<see cref="WeightFacts.FitInt8"/>): no group sums at all.</summary>
+    Scaled,
+
     /// <summary>As <see cref="Times16"/>, but the scales are float16, and groups are added in float32: a twin to compare with.</summary>
     Float,
 }
@@ -29,7 +32,7 @@ internal static class CudaKernels
     public static readonly int[] Blocks = [32, 64, 128, 256];
 
     /// <summary>Tokens of a tile of wgmma kernels.</summary>
-    public static readonly int[] WgmmaTokens = [16, 32, 64, 128];
+    public static readonly int[] WgmmaTokens = [16, 32, 64, 128, 256];
 
     /// <summary>Tokens of a tile of mma kernels.</summary>
     public static readonly int[] MmaTokens = [8, 16, 32, 64, 128];
@@ -37,7 +40,7 @@ internal static class CudaKernels
     private static readonly string[] Families = ["gemv", "wgmma", "mma", "plain"];
     private static readonly string[] Types = ["float", "float16", "bfloat16"];
     private static readonly string[] Orders = ["rows", "b32", "b64", "b128"];
-    private static readonly string[] Folds = ["x16", "x1", "f16"];
+    private static readonly string[] Folds = ["x16", "x1", "s8", "f16"];
 
     /// <summary>Every kernel.</summary>
     public static readonly IReadOnlyList<CudaKernel> All = [.. Names().Select((name, i) => new CudaKernel(i, name.Split('_')[0], name))];
@@ -86,7 +89,8 @@ internal static class CudaKernels
         .. from t in Types select $"plain_{t}",
         "certificate",
         .. from b in Blocks[..3] from t in MmaTokens from f in Folds[..2] select $"mma_b{b}_t{t}_{f}",
-        .. from b in Blocks from t in WgmmaTokens from f in Folds[..2] select $"wgmma_b{b}_t{t}_{f}",
+        .. from b in Blocks from t in WgmmaTokens[..4] from f in Folds[..2] select $"wgmma_b{b}_t{t}_{f}",
+        .. from b in Blocks from t in WgmmaTokens[3..] select $"wgmma_b{b}_t{t}_s8",
         "wgmma_b64_t128_f16", "wgmma_b128_t16_f16", "wgmma_b128_t128_f16", "wgmma_b256_t128_f16",
     ];
 }

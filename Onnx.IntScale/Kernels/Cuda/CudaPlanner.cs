@@ -11,15 +11,14 @@ internal static class CudaPlanner
     private const int PlainChannels = 8;        // of a thread block of the plain kernel
     private const int PlainTokens = 8;
     private const int MostGridYz = 65535;
-    private const long Times16Limit = 1L << 27;  // certificates under it leave the four bits that CudaFold.Times16 needs
 
     /// <summary>The plan of a call with M rows, M above 0.</summary>
-    public static CudaPlan Plan(MatMulShape shape, int m, ElementType type, bool hasZeroPoints, long maxAccumulator, in CudaDevice device) =>
+    public static CudaPlan Plan(MatMulShape shape, int m, ElementType type, in WeightFacts weights, in CudaDevice device) =>
         Family(shape, m, device) switch
         {
             "gemv" => GemvPlan.Of(shape, type, device),
-            "wgmma" => WgmmaPlan.Of(shape, m, type, FoldOf(hasZeroPoints, maxAccumulator), device),
-            "mma" => MmaPlan.Of(shape, m, type, FoldOf(hasZeroPoints, maxAccumulator), device),
+            "wgmma" => WgmmaPlan.Of(shape, m, type, weights, device),
+            "mma" => MmaPlan.Of(shape, m, type, weights.Fold, device),
             _ => Plain(shape, m, type),
         };
 
@@ -32,11 +31,11 @@ internal static class CudaPlanner
 
     /// <summary>The plan of the float twin where there is one (<see cref="HasTwin"/>): no zero points, scales in float16.</summary>
     public static CudaPlan Twin(MatMulShape shape, int m, ElementType type, in CudaDevice device) =>
-        WgmmaPlan.Of(shape, m, type, CudaFold.Float, device);
+        WgmmaPlan.Of(shape, m, type, WgmmaPlan.TilingOf(shape, m, CudaFold.Float, device), device);
 
     /// <summary>Whether there is a twin of what <see cref="Plan"/> gives.</summary>
     public static bool HasTwin(MatMulShape shape, int m, in CudaDevice device) =>
-        m > 1 && Family(shape, m, device) == "wgmma" && CudaKernels.Wgmma(shape.BlockSize, WgmmaPlan.TilingOf(shape, m, device).Tokens, CudaFold.Float) >= 0;
+        m > 1 && Family(shape, m, device) == "wgmma" && CudaKernels.Wgmma(shape.BlockSize, WgmmaPlan.TilingOf(shape, m, CudaFold.Float, device).Tokens, CudaFold.Float) >= 0;
 
     /// <summary>The modules that plans of a node may use, whatever M.</summary>
     public static IReadOnlyList<string> Modules(MatMulShape shape, in CudaDevice device)
@@ -62,8 +61,6 @@ internal static class CudaPlanner
     /// <summary>A plan whose scratch holds whole tiles of tokens.</summary>
     internal static CudaPlan WithScratch(CudaLaunch quantize, CudaLaunch matMul, MatMulShape shape, int rows) =>
         new(quantize, matMul, rows, ((long)Stages(shape.K) * Stage * rows + 1023) & -1024, rows);
-
-    private static CudaFold FoldOf(bool hasZeroPoints, long maxAccumulator) => !hasZeroPoints && maxAccumulator < Times16Limit ? CudaFold.Times16 : CudaFold.Times1;
 
     private static string Family(MatMulShape shape, int m, in CudaDevice device)
     {

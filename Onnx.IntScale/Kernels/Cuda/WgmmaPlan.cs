@@ -1,7 +1,7 @@
 namespace Onnx.IntScale;
 
 /// <summary>
-/// Launches of wgmma.cu, for compute capability 9.0: tiles of 128 channels by 16 to 128 tokens, one thread block a multiprocessor, which
+/// Launches of wgmma.cu, for compute capability 9.0: tiles of 128 channels by 16 to 256 tokens, one thread block a multiprocessor, which
 /// computes one tile after the other, or a slice of K of one tile where tiles are few.
 /// </summary>
 internal static class WgmmaPlan
@@ -11,21 +11,37 @@ internal static class WgmmaPlan
     private const int SpanStages = 16;
     private const int MostSlices = 4;
 
-    /// <summary>Tokens of a tile and slices of K.</summary>
-    public readonly record struct Tiling(int Tokens, int Slices);
+    /// <summary>How a call is cut up.</summary>
+    /// <param name="Tokens">Of a tile.</param>
+    /// <param name="Slices">Of K.</param>
+    /// <param name="Fold">How groups are scaled.</param>
+    public readonly record struct Tiling(int Tokens, int Slices, CudaFold Fold);
 
     /// <summary>The tiling of a call with M rows that should take the least time.</summary>
-    public static Tiling TilingOf(MatMulShape shape, int m, in CudaDevice device)
+    public static Tiling TilingOf(MatMulShape shape, int m, in WeightFacts weights, in CudaDevice device)
     {
-        if (m <= 64) return Cheapest(shape, m, m <= 16 ? 16 : m <= 32 ? 32 : 64, device).Tiling;
-        var (small, large) = (Cheapest(shape, m, 64, device), Cheapest(shape, m, 128, device));
-        return small.Cost < large.Cost ? small.Tiling : large.Tiling;
+        var best = Cheapest(shape, m, weights.Fold, device);
+        if (m <= 64 || !weights.FitInt8) return best.Tiling;
+        foreach (var tokens in (ReadOnlySpan<int>)[128, 256])
+        {
+            var scaled = Cheapest(shape, m, tokens, CudaFold.Scaled, device);
+            if (scaled.Cost < best.Cost) best = scaled;
+        }
+
+        return best.Tiling;
     }
 
+    /// <summary>The same where group sums are multiplied one way.</summary>
+    public static Tiling TilingOf(MatMulShape shape, int m, CudaFold fold, in CudaDevice device) => Cheapest(shape, m, fold, device).Tiling;
+
     /// <summary>The plan of a call with M rows.</summary>
-    public static CudaPlan Of(MatMulShape shape, int m, ElementType type, CudaFold fold, in CudaDevice device)
+    public static CudaPlan Of(MatMulShape shape, int m, ElementType type, in WeightFacts weights, in CudaDevice device) =>
+        Of(shape, m, type, TilingOf(shape, m, weights, device), device);
+
+    /// <summary>The plan of a call that is cut up so.</summary>
+    public static CudaPlan Of(MatMulShape shape, int m, ElementType type, Tiling tiling, in CudaDevice device)
     {
-        var (tokens, slices) = TilingOf(shape, m, device);
+        var (tokens, slices, fold) = tiling;
         var (tilesN, tilesM) = (Tiles(shape.N, Channels), Tiles(m, tokens));
         var tiles = (long)tilesN * tilesM;
         var blocks = slices == 1 ? Math.Min(tiles, device.SmCount) : tiles * slices;
@@ -36,7 +52,7 @@ internal static class WgmmaPlan
     /// <summary>Dynamic shared memory of a thread block: the layout of wgmma_tile.cuh.</summary>
     public static int SharedBytes(int block, int tokens, CudaFold fold)
     {
-        var stages = (block, tokens) switch { (32, 32) => 8, (32, 128) => 4, (_, 16 or 32) => 16, _ => 8 };
+        var stages = (block, tokens) switch { (32, 32) => 8, (_, 256) or (32, 128) => 4, (_, 16 or 32) => 16, _ => 8 };
         var groups = SpanStages * 128 / block;
         var spanWords = ((groups / 2) + 1) | 1;
         if (fold == CudaFold.Times1) spanWords += (((groups / 2) + 1 + 6) / 4) | 1;
@@ -49,15 +65,32 @@ internal static class WgmmaPlan
 
     private static int Tiles(int size, int tile) => (int)(((uint)size + tile - 1) / tile);
 
+    private static (Tiling Tiling, long Cost) Cheapest(MatMulShape shape, int m, CudaFold fold, in CudaDevice device)
+    {
+        if (m <= 64) return Cheapest(shape, m, m <= 16 ? 16 : m <= 32 ? 32 : 64, fold, device);
+        var (small, large) = (Cheapest(shape, m, 64, fold, device), Cheapest(shape, m, 128, fold, device));
+        return small.Cost < large.Cost ? small : large;
+    }
+
     /// <summary>Slices of K that take the least time: waves of thread blocks, each of its stages and what comes on top.</summary>
-    private static (Tiling Tiling, long Cost) Cheapest(MatMulShape shape, int m, int tokens, in CudaDevice device)
+    private static (Tiling Tiling, long Cost) Cheapest(MatMulShape shape, int m, int tokens, CudaFold fold, in CudaDevice device)
     {
         var stages = CudaPlanner.Stages(shape.K);
         var tiles = (long)Tiles(shape.N, Channels) * Tiles(m, tokens);
         // Cycles, as measured on an H100 (benchmarks/cuda.md).
-        var (perStage, perTile, perSplit) = tokens switch { 16 => (330, 900, 1000), 32 => (380, 1200, 1200), 64 => (450, 1700, 1500), _ => (690, 3000, 3200) };
+        var (perStage, perTile, perSplit) = (tokens, fold) switch
+        {
+            (16, _) => (330, 900, 1000),
+            (32, _) => (380, 1200, 1200),
+            (64, _) => (450, 1700, 1500),
+            (128, CudaFold.Scaled) => (545, 3000, 3200),
+            (128, _) => (690, 3000, 3200),
+            _ => (1040, 6000, 0),
+        };
+        // The partial sums of 256 tokens would not fit where the stages were.
+        var most = tokens > 128 ? 1 : Math.Min(MostSlices, stages);
         var (best, least) = (1, long.MaxValue);
-        for (var slices = 1; slices <= Math.Min(MostSlices, stages); slices++)
+        for (var slices = 1; slices <= most; slices++)
         {
             // Clusters of more than two leave some multiprocessors of each processing cluster idle.
             long together = Math.Max(1, slices <= 2 ? device.SmCount / slices : device.SmCount * 10 / 11 / slices);
@@ -66,6 +99,6 @@ internal static class WgmmaPlan
             if (cost < least) (best, least) = (slices, cost);
         }
 
-        return (new(tokens, best), least);
+        return (new(tokens, best, fold), least);
     }
 }

@@ -1,5 +1,5 @@
 // The certificate of stored weights: max over n of 127 * sum_g |scales[n,g]| * sum_{k in g, k < K} |q - zp|, into the 64 bits at y,
-// which the host has zeroed. A warp a row at a time; every byte of B is read once.
+// and max |scales| into the 64 bits after them, which the host has zeroed. A warp a row at a time; every byte of B is read once.
 #include "intscale.cuh"
 
 namespace {
@@ -46,7 +46,7 @@ __device__ __forceinline__ u32 zero_point(const u8* zero_points, int block) {
 
 // A lane's part of row n.
 template <int kBits>
-__device__ __forceinline__ u64 part_of_row(const Params& p, int n) {
+__device__ __forceinline__ u64 part_of_row(const Params& p, int n, int& largest_scale) {
     constexpr int kCodes = kUnitBytes * 8 / kBits;
     int units = (p.k + kCodes - 1) / kCodes;
     int log_units_per_block = __ffs(p.block_size / kCodes) - 1;
@@ -68,6 +68,8 @@ __device__ __forceinline__ u64 part_of_row(const Params& p, int n) {
             int unit = first + 32 * i;
             // Units past the row have no codes.
             int count = min(kCodes, max(0, p.k - unit * kCodes));
+            // A unit past the row has the row's last scale.
+            largest_scale = max(largest_scale, abs(scale[i]));
             sum += (u64)(u32)abs(scale[i]) * magnitude<kBits>(codes[i], zero[i], count);
         }
     }
@@ -78,12 +80,16 @@ __device__ __forceinline__ u64 part_of_row(const Params& p, int n) {
 
 extern "C" __global__ void __launch_bounds__(kThreads) certificate(const __grid_constant__ Params p) {
     u64 largest = 0;
+    int largest_scale = 0;
     for (int n = (blockIdx.x * kThreads + threadIdx.x) / 32; n < p.n; n += gridDim.x * (kThreads / 32)) {
-        u64 sum = p.bits == 8 ? part_of_row<8>(p, n) : part_of_row<4>(p, n);
+        u64 sum = p.bits == 8 ? part_of_row<8>(p, n, largest_scale) : part_of_row<4>(p, n, largest_scale);
 #pragma unroll
         for (int step = 16; step > 0; step /= 2) sum += __shfl_xor_sync(~0u, sum, step);
         if (sum > largest) largest = sum;
     }
+    largest_scale = __reduce_max_sync(~0u, largest_scale);
     wait_for_previous_kernel();
-    if (threadIdx.x % 32 == 0) atomicMax(static_cast<u64*>(p.y), 127 * largest);
+    if (threadIdx.x % 32 != 0) return;
+    atomicMax(static_cast<u64*>(p.y), 127 * largest);
+    atomicMax(static_cast<u64*>(p.y) + 1, (u64)largest_scale);
 }

@@ -21,8 +21,9 @@ internal enum CheckFlavor
 /// <param name="Bias">Whether there is a bias.</param>
 /// <param name="Flavor">How numbers are drawn.</param>
 /// <param name="Limit">What no row's certificate passes; scales are as large as that allows.</param>
+/// <param name="LargestScale">The largest |scale|.</param>
 /// <param name="Seed">Seed of the numbers.</param>
-internal sealed record CheckCase(int M, MatMulShape Shape, ElementType Type, bool ZeroPoints, bool Bias, CheckFlavor Flavor, long Limit, int Seed)
+internal sealed record CheckCase(int M, MatMulShape Shape, ElementType Type, bool ZeroPoints, bool Bias, CheckFlavor Flavor, long Limit, int LargestScale, int Seed)
 {
     private static readonly ElementType[] Types = [ElementType.Float16, ElementType.BFloat16, ElementType.Float];
     private static readonly int[] Blocks = [16, 32, 64, 128, 256];
@@ -36,7 +37,7 @@ internal sealed record CheckCase(int M, MatMulShape Shape, ElementType Type, boo
 
     /// <inheritdoc/>
     public override string ToString() =>
-        $"M={M} K={Shape.K} N={Shape.N} bits={Shape.Bits} block={Shape.BlockSize} {Type}{(ZeroPoints ? " zero_points" : "")}{(Bias ? " bias" : "")} {Flavor} limit={Limit} seed={Seed}";
+        $"M={M} K={Shape.K} N={Shape.N} bits={Shape.Bits} block={Shape.BlockSize} {Type}{(ZeroPoints ? " zero_points" : "")}{(Bias ? " bias" : "")} {Flavor} limit={Limit} scales={LargestScale} seed={Seed}";
 
     /// <summary>Every M with every block size, each with several K, among them ones that end within a chunk of 128 or a block; all else in turn.</summary>
     public static IEnumerable<CheckCase> Edges(int seed)
@@ -69,7 +70,7 @@ internal sealed record CheckCase(int M, MatMulShape Shape, ElementType Type, boo
             foreach (var block in new[] { 32, 64, 128, 256 })
             {
                 foreach (var m in new[] { 1, 8, 16, 64, 128, 256, 1024 })
-                    yield return new(m, new(k, n, 4, block), ElementType.Float16, random.Next(3) == 0, random.Next(3) == 0, CheckFlavor.Plain, Certificate.DefaultLimit, random.Next());
+                    yield return new(m, new(k, n, 4, block), ElementType.Float16, random.Next(3) == 0, random.Next(3) == 0, CheckFlavor.Plain, Certificate.DefaultLimit, LargestOf(random), random.Next());
             }
         }
     }
@@ -97,6 +98,10 @@ internal sealed record CheckCase(int M, MatMulShape Shape, ElementType Type, boo
             random.Next(2) == 0,
             (CheckFlavor)(random.Next(4) % 3),
             random.Next(3) switch { 0 => Certificate.Int32Limit, 1 => Certificate.DefaultLimit, _ => Certificate.DefaultLimit * random.Next(1, 16) },
+            LargestOf(random),
             random.Next());
     }
+
+    /// <summary>All of int16, or so small that codes can carry scales.</summary>
+    private static int LargestOf(Random random) => random.Next(2) == 0 ? Certificate.LargestInt8Scale : short.MaxValue;
 }

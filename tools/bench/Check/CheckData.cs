@@ -68,10 +68,11 @@ internal sealed unsafe class CheckData : IDisposable
     {
         var shape = Case.Shape;
         var scales = Weights.ScalesOf(n);
+        var largest = Case.LargestScale;
         var saturated = Case.Flavor == CheckFlavor.Saturated;
         for (var g = 0; g < shape.KBlocks; g++)
         {
-            scales[g] = (short)(saturated ? (random.Next(2) == 0 ? -short.MaxValue : short.MaxValue) : random.Next(-short.MaxValue, short.MaxValue + 1));
+            scales[g] = (short)(saturated ? (random.Next(2) == 0 ? -largest : largest) : random.Next(-largest, largest + 1));
             if (!saturated) continue;
             var up = (scales[g] > 0) ^ (n % 2 != 0);
             for (var i = 0; i < shape.BlockSize; i++) StoreCode(n, g, i, Positive((g * shape.BlockSize) + i) == up ? (1 << shape.Bits) - 1 : 0);

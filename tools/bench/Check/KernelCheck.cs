@@ -45,11 +45,12 @@ internal sealed unsafe class KernelCheck : IDisposable
         using var bias = DeviceArray.Of(data.Bias);
         var weights = new WeightView(c.Shape, (byte*)b!.Pointer, (short*)scales!.Pointer, (float*)channelScales!.Pointer, zeroPoints == null ? null : (byte*)zeroPoints.Pointer);
 
-        var certificate = CudaCertificate.Compute(_context, weights);
-        if (certificate != data.MaxAccumulator) return new("certificate", $"the certificate is {certificate}, expected {data.MaxAccumulator}");
+        var facts = CudaCertificate.Compute(_context, weights);
+        var expected = WeightFacts.Of(data.Weights);
+        if (facts != expected) return new("certificate", $"the weights' facts are {facts}, expected {expected}");
 
         _context.Load(CudaPlanner.Modules(c.Shape, _context.Device));
-        var plan = CudaPlanner.Plan(c.Shape, c.M, c.Type, c.ZeroPoints, certificate, _context.Device);
+        var plan = CudaPlanner.Plan(c.Shape, c.M, c.Type, facts, _context.Device);
         using var scratch = new DeviceArray(CudaMatMul.ScratchBytes(plan));
         CudaDriver.Fill(scratch.Address, Poison, scratch.Bytes, _stream);
 

@@ -16,6 +16,7 @@ internal static class ConvertCommand
         method.AcceptOnlyFromAmong("mse", "rtn");
         var amplifier = new Option<string>("--amplifier") { Description = "auto: per channel, the largest certified; an integer such as 1024: one for all; paper: the paper's heuristic.", DefaultValueFactory = _ => "auto" };
         var limit = Cli.OptionalNumber<long>("--max-accumulator", "Limit of the overflow certificate, at most 2147483647. Default: 134217727 for 4 bits, which leaves GPU kernels four bits; 2147483647 for 8.");
+        var largest = Cli.Number("--largest-scale", "Largest integer scale, at most 32767. 15: codes times their scale fit int8, and prefill on Hopper is faster, for some accuracy.", (int)short.MaxValue);
         var include = new Option<string[]>("--include") { Description = "Rewrite only nodes whose name matches this glob (* and ?); may be repeated.", DefaultValueFactory = _ => [] };
         var exclude = new Option<string[]>("--exclude") { Description = "Leave nodes whose name matches this glob alone; may be repeated.", DefaultValueFactory = _ => [] };
         var dryRun = new Option<bool>("--dry-run") { Description = "Print what would be rewritten and write nothing." };
@@ -30,7 +31,7 @@ internal static class ConvertCommand
               intscale convert llama.onnx out/llama --dry-run
             """)
         {
-            model, output, bits, block, method, amplifier, limit, include, exclude, dryRun, force, json,
+            model, output, bits, block, method, amplifier, limit, largest, include, exclude, dryRun, force, json,
         };
         command.SetAction((parsed, cancel) => Task.Run(() =>
         {
@@ -43,6 +44,7 @@ internal static class ConvertCommand
                     Method = parsed.GetValue(method) == "rtn" ? ScaleMethod.Rtn : ScaleMethod.Mse,
                     Amplifier = ParseAmplifier(parsed.GetValue(amplifier)!),
                     MaxAccumulator = parsed.GetValue(limit),
+                    LargestScale = parsed.GetValue(largest),
                 },
                 Include = parsed.GetValue(include)!,
                 Exclude = parsed.GetValue(exclude)!,

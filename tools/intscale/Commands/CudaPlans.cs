@@ -10,15 +10,14 @@ internal static class CudaPlans
     /// <summary>Prints the devices and the plans of a shape for float16 activations.</summary>
     /// <param name="shape">The weights.</param>
     /// <param name="m">Rows of A; null for a list of them.</param>
-    /// <param name="zeroPoints">Whether there are zero points.</param>
-    /// <param name="maxAccumulator">The certificate.</param>
+    /// <param name="weights">What else plans depend on of the weights.</param>
     /// <param name="assumed">A device to plan for; null for this machine's first, or an H100 where there is none.</param>
     /// <param name="json">Whether to print JSON.</param>
-    public static int Print(MatMulShape shape, int? m, bool zeroPoints, long maxAccumulator, CudaDevice? assumed, bool json)
+    public static int Print(MatMulShape shape, int? m, WeightFacts weights, CudaDevice? assumed, bool json)
     {
         var devices = Enumerable.Range(0, CudaDriver.DeviceCount).Select(CudaDriver.Device).Select(d => (Name: CudaDriver.DeviceName(d), Device: CudaContext.DeviceOf(d))).ToArray();
         var device = assumed ?? (devices.Length > 0 ? devices[0].Device : Assume("9.0", 132));
-        var plans = (m is { } rows ? [rows] : Rows).Select(r => (M: r, Plan: CudaPlanner.Plan(shape, r, ElementType.Float16, zeroPoints, maxAccumulator, device))).ToArray();
+        var plans = (m is { } rows ? [rows] : Rows).Select(r => (M: r, Plan: CudaPlanner.Plan(shape, r, ElementType.Float16, weights, device))).ToArray();
         if (json)
         {
             Cli.WriteJson(new
@@ -31,8 +30,9 @@ internal static class CudaPlans
                 shape.N,
                 shape.Bits,
                 shape.BlockSize,
-                zero_points = zeroPoints,
-                max_accumulator = maxAccumulator,
+                weights.ZeroPoints,
+                weights.MaxAccumulator,
+                weights.LargestScale,
                 plans = plans.Select(p => new { m = p.M, quantize = Json(p.Plan.Quantize), matmul = Json(p.Plan.MatMul), scratch_bytes = CudaMatMul.ScratchBytes(p.Plan) }),
             });
             return Cli.Done;
@@ -52,7 +52,7 @@ internal static class CudaPlans
 
         Cli.Print(table);
         Console.WriteLine(
-            $"K={shape.K}, N={shape.N}, {shape.Bits} bits, block_size {shape.BlockSize}{(zeroPoints ? ", zero points" : "")}, max_accumulator {maxAccumulator}, float16 activations; "
+            $"K={shape.K}, N={shape.N}, {shape.Bits} bits, block_size {shape.BlockSize}{(weights.ZeroPoints ? ", zero points" : "")}, max_accumulator {weights.MaxAccumulator}, scales up to {weights.LargestScale}, float16 activations; "
             + $"for compute capability {Capability(device)} with {device.SmCount} SMs.");
         return Cli.Done;
     }

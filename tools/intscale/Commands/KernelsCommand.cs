@@ -19,6 +19,7 @@ internal static class KernelsCommand
         var cuda = new Option<bool>("--cuda") { Description = "Print the GPUs, and what the operator would launch on one, instead." };
         var zeroPoints = new Option<bool>("--zero-points") { Description = "With --cuda: the weights have zero points." };
         var accumulator = Cli.Number("--max-accumulator", "With --cuda: the weights' certificate.", Certificate.DefaultLimit);
+        var largest = Cli.Number("--largest-scale", "With --cuda: the weights' largest integer scale.", (int)short.MaxValue);
         var capability = new Option<string?>("--cc") { Description = "With --cuda: compute capability to plan for instead of this machine's, such as 8.0; 9.0 where there is no GPU." };
         var sms = Cli.OptionalNumber<int>("--sm", "With --cuda: number of multiprocessors to plan for; 132 where there is no GPU.");
         var json = Cli.Json();
@@ -31,7 +32,7 @@ internal static class KernelsCommand
               intscale kernels --cuda --k 4096 --n 14336
             """)
         {
-            m, k, n, bits, block, cuda, zeroPoints, accumulator, capability, sms, json,
+            m, k, n, bits, block, cuda, zeroPoints, accumulator, largest, capability, sms, json,
         };
         command.SetAction(parsed =>
         {
@@ -43,7 +44,8 @@ internal static class KernelsCommand
             int? only = parsed.GetResult(m) is { Implicit: false } ? rows : null;
             CudaDevice? device = parsed.GetValue(capability) == null && parsed.GetValue(sms) == null ? null : CudaPlans.Assume(parsed.GetValue(capability) ?? "9.0", parsed.GetValue(sms) ?? 132);
             if (parsed.GetValue(accumulator) is < 0 or > Certificate.Int32Limit) throw new ModelException("kernels", $"--max-accumulator must lie between 0 and {Certificate.Int32Limit}");
-            return CudaPlans.Print(shape, only, parsed.GetValue(zeroPoints), parsed.GetValue(accumulator), device, parsed.GetValue(json));
+            if (parsed.GetValue(largest) is < 0 or > 1 << 15) throw new ModelException("kernels", $"--largest-scale must lie between 0 and {1 << 15}");
+            return CudaPlans.Print(shape, only, new(parsed.GetValue(zeroPoints), parsed.GetValue(accumulator), parsed.GetValue(largest)), device, parsed.GetValue(json));
         });
         return command;
     }
