@@ -131,6 +131,38 @@ public sealed class QuantizeTests
         Assert.InRange(scales.Max(), (largest + 1) / 2, largest);
     }
 
+    [Theory]
+    [InlineData(15, 32)]
+    [InlineData(15, 128)]
+    [InlineData(3, 64)]
+    public void Quantize_FewScales_ErrorIsLessThanWhereTheyAreRounded(int largest, int blockSize)
+    {
+        const int K = 2048;
+        const int N = 8;
+        var shape = new MatMulShape(K, N, 4, blockSize);
+        var w = TestWeights.Matrix(TestWeights.Normal(K, N, 3), K, N);
+        var all = WeightQuantizer.Quantize(w, new QuantizeOptions { BlockSize = blockSize });
+        var few = WeightQuantizer.Quantize(w, new QuantizeOptions { BlockSize = blockSize, LargestScale = largest });
+        Assert.InRange(few.Summary.Error, all.Summary.Error * 0.999, Rounded());
+
+        // The error where float scales are but rounded, and codes rounded again against the result.
+        double Rounded()
+        {
+            var (error, square) = (0.0, 0.0);
+            var column = new float[shape.PaddedK];
+            for (var n = 0; n < N; n++)
+            {
+                for (var k = 0; k < K; k++) square += Math.Pow(column[k] = TestWeights.Normal(K, N, 3)[(k * N) + n], 2);
+                var s = new float[shape.KBlocks];
+                ChannelQuantizer.FloatScales(column, shape, ScaleMethod.Mse, s);
+                var unit = IntegerScale.MaxMagnitude(s) / largest;
+                for (var g = 0; g < s.Length; g++) error += BlockScale.Error(column.AsSpan(g * blockSize, blockSize), MathF.CopySign(Math.Max(1, MathF.Round(MathF.Abs(s[g]) / unit)) * unit, s[g]), 4);
+            }
+
+            return Math.Sqrt(error / square);
+        }
+    }
+
     [Fact]
     public void Quantize_AmplifierPastTheLimit_LowersThoseChannelsOnly()
     {

@@ -54,6 +54,9 @@ public static class BlockScale
             codes[i] = (sbyte)Math.Clamp(MathF.Round(Math.Clamp(block[i] * inverse, low, high)), low, high);
     }
 
+    /// <summary>Σ (w - s·c)² for the codes of a given scale.</summary>
+    public static float Error(ReadOnlySpan<float> block, float scale, int bits) => Error(block, scale, bits, out _);
+
     /// <summary>1 / scale, 0 where that is no finite number.</summary>
     private static float Inverse(float scale) => float.IsFinite(1 / scale) ? 1 / scale : 0;
 

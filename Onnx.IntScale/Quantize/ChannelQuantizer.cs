@@ -47,6 +47,13 @@ public static class ChannelQuantizer
         }
 
         Span<int> magnitudes = new int[s.Length];
+        if (amplifier == 0 && largest <= ScaleSearch.Largest)
+        {
+            var unit = ScaleSearch.Run(w, shape, s, largest, scales);
+            for (var g = 0; g < s.Length; g++) magnitudes[g] = Round(w, shape, g, scales[g] * unit, codes);
+            if (IntegerScale.Bound(scales, magnitudes) <= limit) return new(unit, false);
+        }
+
         for (var g = 0; g < s.Length; g++) magnitudes[g] = Round(w, shape, g, s[g], codes);
         var units = amplifier == 0 ? IntegerScale.LargestUnits(s, magnitudes, limit, largest) : 0;
         var current = amplifier == 0 ? units / (double)max : amplifier;
