@@ -6,7 +6,7 @@ namespace {
 
 // Registers are dealt anew: a thread that multiplies needs more than one that asks. Together 384 times 168.
 template <class T>
-constexpr int kMultiplyRegisters = T::kTokens > 64 ? 224 : 208;
+constexpr int kMultiplyRegisters = T::kTokens > 128 ? 240 : T::kTokens > 64 ? 224 : 208;
 template <class T>
 constexpr int kAskRegisters = 3 * 168 - 2 * kMultiplyRegisters<T>;
 

@@ -22,6 +22,7 @@ struct Tile {
     static constexpr Fold kFold = kFold_;
     static_assert((kStages & (kStages - 1)) == 0 && kStages >= 4);
 
+    static constexpr bool kSplits = kTokens <= 128;     // whether K may be: the partial sums of more tokens would not fit where the stages were
     static constexpr int kMostSlices = 4;               // of K
     static constexpr int kRowGroups = 2;                // warpgroups that multiply
     static constexpr int kRows = 64 * kRowGroups;       // channels of a thread block
@@ -50,7 +51,7 @@ struct Tile {
     // Where K is split, the one tile's partial sums take the place of the stages, and its results lie behind them.
     static constexpr int kSplitStagingAt = kRowGroups * (kTokens / 8 + kMostSlices - 1) * 2048;
     static constexpr int kSplitStagingBytes = kTokens / 2 * kStagePitch;
-    static_assert(kTokens > 128 || kSplitStagingAt + kRowGroups * kSplitStagingBytes <= kSpansAt, "tiles of more tokens are never split");
+    static_assert(!kSplits || kSplitStagingAt + kRowGroups * kSplitStagingBytes <= kSpansAt);
     static_assert(kSharedBytes <= 232448);
 };
 
@@ -92,9 +93,9 @@ struct Work {
 
     template <class T>
     __device__ __forceinline__ static Work of(const Params& p) {
-        u32 slices = cluster_size();
+        u32 slices = T::kSplits ? cluster_size() : 1;
         int tiles_n = (p.n + T::kRows - 1) / T::kRows, first = (int)(blockIdx.x / slices);
-        return {slices, cluster_rank(), (int)(gridDim.x / slices), tiles_n, first % tiles_n, first / tiles_n, p.a8_rows / T::kTokens};
+        return {slices, T::kSplits ? cluster_rank() : 0, (int)(gridDim.x / slices), tiles_n, first % tiles_n, first / tiles_n, p.a8_rows / T::kTokens};
     }
 
     __device__ __forceinline__ bool any() const { return tile_m < tiles_m; }
