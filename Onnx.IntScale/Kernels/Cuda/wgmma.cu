@@ -1,20 +1,31 @@
 // The Hopper kernel and its instances; wgmma_tile.cuh says how it works.
+#include "wgmma_consume.cuh"
 #include "wgmma_finish.cuh"
 #include "wgmma_produce.cuh"
+#include "wgmma_scaled.cuh"
 
 namespace {
 
 // Registers are dealt anew: a thread that multiplies needs more than one that asks. Together 384 times 168.
 template <class T>
-constexpr int kMultiplyRegisters = T::kTokens > 128 ? 240 : T::kTokens > 64 ? 224 : 208;
+constexpr int kMultiplyRegisters = T::kTokens > 128 ? 232 : T::kTokens > 64 ? 224 : 208;
 template <class T>
 constexpr int kAskRegisters = 3 * 168 - 2 * kMultiplyRegisters<T>;
+
+template <class T, bool kScaled = T::kScaled>
+struct MultiplierOf {
+    using Type = Consumer<T>;
+};
+template <class T>
+struct MultiplierOf<T, true> {
+    using Type = ScaledConsumer<T>;
+};
 
 template <class T>
 __device__ __forceinline__ void consume(const Params& p, u8* shared, const Barriers<T>& barriers, Work work) {
     int r = threadIdx.x / 32 * 16 + threadIdx.x % 32 / 4;
     Slice slice = slice_of<T>(p, work);
-    Consumer<T> consumer(p, shared, barriers, slice, r, work.row0<T>() + r);
+    typename MultiplierOf<T>::Type consumer(p, shared, barriers, slice, r, work.row0<T>() + r);
     u32 done = 0;
 #pragma unroll 1
     while (work.any()) {
@@ -48,8 +59,12 @@ __device__ __forceinline__ void matmul(const Params& p, const TensorMap& codes) 
     Barriers<T> barriers{shared_address(shared + T::kBarriersAt)};
     if (threadIdx.x == 0) {
         for (int i = 0; i < T::kStages; i++) {
-            init_barrier(barriers.full(i), 2);
+            init_barrier(barriers.full(i), T::kScaled ? 1 : 2);
             init_barrier(barriers.empty(i), T::kRowGroups * 4);
+        }
+        for (int i = 0; T::kScaled && i < T::kCodeStages; i++) {
+            init_barrier(barriers.code_full(i), 1);
+            init_barrier(barriers.code_empty(i), T::kRowGroups * 4);
         }
         for (int i = 0; i < 2; i++) {
             init_barrier(barriers.span_full(i), kSpanThreads);
@@ -94,6 +109,8 @@ template <int kBlock>
 constexpr int kDeep = kBlock == 32 ? 8 : 16;
 template <int kBlock>
 constexpr int kFew = kBlock == 32 ? 4 : 8;
+template <int kBlock>
+constexpr int kFewest = kBlock == 32 ? 4 : 5;
 
 WGMMA_FOLDS(32)
 WGMMA_FOLDS(64)
@@ -103,7 +120,7 @@ WGMMA_FOLDS(256)
 // Scales so small that codes carry them.
 #define WGMMA_SCALED(block)                      \
     WGMMA(block, 128, kFew<block>, s8, Fold::kScaled) \
-    WGMMA(block, 256, 4, s8, Fold::kScaled)
+    WGMMA(block, 256, kFewest<block>, s8, Fold::kScaled)
 WGMMA_SCALED(32)
 WGMMA_SCALED(64)
 WGMMA_SCALED(128)

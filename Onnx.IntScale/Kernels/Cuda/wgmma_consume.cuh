@@ -9,9 +9,6 @@
 #include "wgmma_tile.cuh"
 
 template <class T>
-using Accumulator = int[T::kTokens / 2];
-
-template <class T>
 struct Consumer {
     static constexpr int kUnroll = T::kUnroll;  // stages of the loop; what is issued ahead drains at its end
 
@@ -31,7 +28,6 @@ struct Consumer {
     u32 up[4], low[4];           // codes as they are stored, of the stage after the next
     u32 fragments[2][4][4];      // and as they are multiplied
     u32 up_zeros[T::kParts], low_zeros[T::kParts];
-    int up_scales[T::kParts], low_scales[T::kParts];  // where codes are scaled
 
     __device__ __forceinline__ Consumer(const Params& p, u8* shared, const Barriers<T>& barriers, const Slice& slice, int r, int row)
         : has_zeros(p.zero_points != nullptr), odd_first(first_group<T>(slice, 0) & 1), count(slice.count), places(ring_places<T>(slice)), goes_on(tile_goes_on<T>(slice)),
@@ -45,13 +41,6 @@ struct Consumer {
         if (!ready) wait_for_phase(full + at * 16, parity);
         load_codes<T::kBlock>(up, codes + at * T::kCodeBytes);
         load_codes<T::kBlock>(low, codes + at * T::kCodeBytes + 8 * kRowBytes);
-        if constexpr (T::kScaled) {
-#pragma unroll
-            for (int part = 0; part < T::kParts; part++) {
-                up_scales[part] = scale(span + upper.scales + scale_offset(j) + part * 2);
-                low_scales[part] = scale(span + lower.scales + scale_offset(j) + part * 2);
-            }
-        }
         if constexpr (T::kZeros) {
             if (!has_zeros) return;
 #pragma unroll
@@ -67,10 +56,8 @@ struct Consumer {
 #pragma unroll
         for (int j = 0; j < 4; j++) {
             if (T::kZeros && has_zeros) up_bias = zero_point_bias(up_zeros[j * T::kParts / 4]), low_bias = zero_point_bias(low_zeros[j * T::kParts / 4]);
-            int part = j * T::kParts / 4;
-            if (T::kScaled) up_bias = scaled_bias(up_scales[part]), low_bias = scaled_bias(low_scales[part]);
-            Bytes u = T::kScaled ? unpack_scaled(up[j], up_scales[part], up_bias) : T::kZeros ? unpack1(up[j], up_bias) : unpack16(up[j], tops);
-            Bytes l = T::kScaled ? unpack_scaled(low[j], low_scales[part], low_bias) : T::kZeros ? unpack1(low[j], low_bias) : unpack16(low[j], tops);
+            Bytes u = T::kZeros ? unpack1(up[j], up_bias) : unpack16(up[j], tops);
+            Bytes l = T::kZeros ? unpack1(low[j], low_bias) : unpack16(low[j], tops);
             fragments[j][0] = u.even, fragments[j][1] = l.even, fragments[j][2] = u.odd, fragments[j][3] = l.odd;
         }
 #pragma unroll
@@ -138,35 +125,6 @@ struct Consumer {
         }
     }
 
-    // The same where codes are scaled: all products add to acc, and a stage's are over when the next one's are under way.
-    template <int kCount>
-    __device__ __forceinline__ void multiply_scaled(u32 i, u32 j, u32 end, u32 span, u32 next_span, Accumulator<T>& acc) {
-        constexpr bool kRound = kCount == T::kStages;
-        u32 at = kRound ? 0 : (stage0 + i) % T::kStages, parity = (stage0 + i) / T::kStages & 1;
-        u32 after = kRound ? 0 : (stage0 + i + kCount) % T::kStages, after_parity = (stage0 + i + kCount) / T::kStages & 1;
-        u32 first = tile + at * (T::kTokenBytes / 16), freed = full + at * 16 + 8;
-#pragma unroll
-        for (int s = 0; s < kCount; s++) {
-            wgmma_fence();
-#pragma unroll
-            for (int step = 0; step < 4; step++) wgmma<T::kTokens>(acc, fragments[s % 2][step], first + s * (T::kTokenBytes / 16) + step * 2, true);
-            wgmma_commit();
-            if (s > 0) {
-                wgmma_wait<1>();
-                if (first_lane) arrive(freed + (s - 1) * 16);
-            }
-            if (kCount == 1) break;
-            unpack(fragments[(s + 1) % 2]);
-            if (s + 2 < kCount) load(at + s + 2, parity, span, j + s + 2);
-            else load(after + s + 2 - kCount, after_parity, j + s + 2 < end ? span : next_span, j + s + 2 < end ? j + s + 2 : j + s + 2 - end);
-            if (s + 3 < kCount) ready = is_over(full + (at + s + 3) * 16, parity);
-            else ready = kCount >= 4 && is_over(full + (after + s + 3 - kCount) * 16, after_parity);
-        }
-        wgmma_wait<0>();
-        pin(acc);
-        if (first_lane) arrive(freed + (kCount - 1) * 16);
-    }
-
     // A tile, and whether there are more.
     __device__ __forceinline__ void run(Accumulator<T>& acc, bool more) {
         if (count <= 0) return;
@@ -179,16 +137,16 @@ struct Consumer {
             load(at + 1, parity, spans + span0 % 2 * T::kSpanBytes, 1);
         }
         for (u32 first = 0; first < (u32)count; first += kSpan, span0++) {
-            // Zero points, and scales of codes, are loaded two stages ahead: of the next span, if there is one; else any.
-            u32 ahead = (T::kZeros || T::kScaled) && (first + kSpan < (u32)count || (goes_on && more)) ? span0 + 1 : span0;
+            // Zero points are loaded two stages ahead: of the next span, if there is one; else any.
+            u32 ahead = T::kZeros && (first + kSpan < (u32)count || (goes_on && more)) ? span0 + 1 : span0;
             wait_for_phase(span_full + ahead % 2 * 16, ahead / 2 & 1);
             u32 span = spans + span0 % 2 * T::kSpanBytes, next = spans + ahead % 2 * T::kSpanBytes;
             u32 end = min((u32)kSpan, count - first), j = 0;
 #pragma unroll 1
-            for (; j + kUnroll <= end; j += kUnroll) step<kUnroll>(first + j, j, end, span, next, acc);
+            for (; j + kUnroll <= end; j += kUnroll) multiply<kUnroll>(first + j, j, end, span, next, acc);
 #pragma unroll 1
-            for (; kUnroll > 2 && j + 2 <= end; j += 2) step<2>(first + j, j, end, span, next, acc);
-            if (j < end) step<1>(first + j, j, end, span, next, acc);
+            for (; kUnroll > 2 && j + 2 <= end; j += 2) multiply<2>(first + j, j, end, span, next, acc);
+            if (j < end) multiply<1>(first + j, j, end, span, next, acc);
             arrive(span_full + span0 % 2 * 16 + 8);
         }
         for (u32 i = stage0 + count; i < stage0 + places; i++) {
@@ -201,12 +159,6 @@ struct Consumer {
     }
 
 private:
-    template <int kCount>
-    __device__ __forceinline__ void step(u32 i, u32 j, u32 end, u32 span, u32 next_span, Accumulator<T>& acc) {
-        if constexpr (T::kScaled) multiply_scaled<kCount>(i, j, end, span, next_span, acc);
-        else multiply<kCount>(i, j, end, span, next_span, acc);
-    }
-
     // Bytes from a span's first scale to that of its stage j.
     __device__ __forceinline__ static u32 scale_offset(u32 j) { return T::kBlock > kStage ? j / T::kStageBlocks * 2 : j * T::kParts * 2; }
 

@@ -1,6 +1,6 @@
 // The end of a tile, by the warpgroups that multiply: sums of all slices of K become Y.
 #pragma once
-#include "wgmma_consume.cuh"
+#include "wgmma_tile.cuh"
 
 // Adds the partial sums of a cluster's slices of K. Groups of eight tokens are dealt to the slices, and each slice gets all sums of its
 // groups, in the order of the accumulators: [its groups][slice they come from][warpgroup][thread][4].

@@ -18,9 +18,12 @@ template <int kBlock_, int kTokens_, int kStages_, Fold kFold_>
 struct Tile {
     static constexpr int kBlock = kBlock_;
     static constexpr int kTokens = kTokens_;  // tokens of a thread block: a multiple of 8
-    static constexpr int kStages = kStages_;  // of 128 k in shared memory: a power of two
+    static constexpr int kStages = kStages_;  // of 128 k in shared memory
     static constexpr Fold kFold = kFold_;
-    static_assert((kStages & (kStages - 1)) == 0 && kStages >= 4);
+    static constexpr bool kScaled = kFold == Fold::kScaled;
+    static_assert(kScaled || ((kStages & (kStages - 1)) == 0 && kStages >= 4));
+    // Where codes are scaled, they have a ring of their own.
+    static constexpr int kCodeStages = kTokens > 128 ? 4 : kStages;
 
     static constexpr bool kSplits = kTokens <= 128;     // whether K may be: the partial sums of more tokens would not fit where the stages were
     static constexpr int kMostSlices = 4;               // of K
@@ -29,9 +32,8 @@ struct Tile {
     static constexpr int kConsumers = 128 * kRowGroups;  // threads that multiply
     static constexpr int kThreads = kConsumers + 128;
     static constexpr bool kAhead = kTokens <= 64;  // registers for the sums of two groups
-    static constexpr int kUnroll = !kAhead && kBlock < kStage && kFold != Fold::kScaled ? 2 : kStages == 8 && kBlock >= kStage ? 8 : 4;  // stages of a turn of the loop
+    static constexpr int kUnroll = !kAhead && kBlock < kStage ? 2 : kStages == 8 && kBlock >= kStage ? 8 : 4;  // stages of a turn of the loop
     static constexpr bool kZeros = kFold == Fold::kInteger1;
-    static constexpr bool kScaled = kFold == Fold::kScaled;
     static constexpr int kStageBlocks = kBlock > kStage ? kBlock / kStage : 1;  // stages of a block of weights
     static constexpr int kParts = Span<kBlock>::kStageGroups;                   // groups of a stage
 
@@ -40,14 +42,15 @@ struct Tile {
     static constexpr int kSpanBytes = Span<kBlock>::bytes(kRows, kZeros);
 
     static constexpr int kCodesAt = kStages * kTokenBytes;
-    static constexpr int kSpansAt = kCodesAt + kStages * kCodeBytes;  // two
+    static constexpr int kSpansAt = kCodesAt + kCodeStages * kCodeBytes;  // two
     static constexpr int kStagingAt = kSpansAt + 2 * kSpanBytes;      // results on their way out, of each warpgroup, some tokens at a time
     static constexpr int kStagedTokens = kTokens <= 64 ? kTokens : kBlock != 64 ? 64 : kZeros ? 16 : 32;
     static constexpr int kStagingBytes = kStagedTokens * kStagePitch;
     static constexpr int kFactorsAt = kStagingAt + kRowGroups * kStagingBytes;  // two: of this tile and the next
     static constexpr int kFactorBytes = (2 * kRows + kTokens) * 4;
     static constexpr int kBarriersAt = kFactorsAt + 2 * kFactorBytes;
-    static constexpr int kSharedBytes = kBarriersAt + ((kStages + 4) * 2 + 1) * 8 + 1024;  // the last to align the first; WgmmaPlan.cs says the same
+    static constexpr int kBarriers = (kStages + 4) * 2 + 1 + (kScaled ? kCodeStages * 2 : 0);
+    static constexpr int kSharedBytes = kBarriersAt + kBarriers * 8 + 1024;  // the last to align the first; WgmmaPlan.cs says the same
     // Where K is split, the one tile's partial sums take the place of the stages, and its results lie behind them.
     static constexpr int kSplitStagingAt = kRowGroups * (kTokens / 8 + kMostSlices - 1) * 2048;
     static constexpr int kSplitStagingBytes = kTokens / 2 * kStagePitch;
@@ -75,7 +78,14 @@ struct Barriers {
     __device__ __forceinline__ u32 factors_full(u32 slot) const { return base + (T::kStages + 2 + slot) * 16; }
     __device__ __forceinline__ u32 factors_empty(u32 slot) const { return factors_full(slot) + 8; }
     __device__ __forceinline__ u32 sums() const { return base + (T::kStages + 4) * 16; }
+    // Of codes, where they have a ring of their own.
+    __device__ __forceinline__ u32 code_full(int at) const { return T::kScaled ? base + (T::kStages + 4 + at) * 16 + 8 : full(at); }
+    __device__ __forceinline__ u32 code_empty(int at) const { return code_full(at) + 8; }
 };
+
+// Sums of a thread that multiplies, in the order of wgmma.
+template <class T>
+using Accumulator = int[T::kTokens / 2];
 
 // Of all threads that multiply.
 template <class T>
@@ -135,12 +145,12 @@ __device__ __forceinline__ int first_group(const Slice& slice, int stage) {
     return T::kBlock > kStage ? (slice.begin + stage) / T::kStageBlocks : (slice.begin + stage) * T::kParts;
 }
 
-// Those that multiply load two stages ahead, without asking whether there is something to load: in tiles of whole turns of the loop the next
+// Those that fold load two stages ahead, without asking whether there is something to load: in tiles of whole turns of the loop the next
 // tile's first stages, and after the last tile two of nothing. Other tiles end with two or more of nothing, so that turns never wrap around.
 template <class T>
-__device__ __forceinline__ bool tile_goes_on(const Slice& slice) { return slice.count % T::kUnroll == 0; }
+__device__ __forceinline__ bool tile_goes_on(const Slice& slice) { return !T::kScaled && slice.count % T::kUnroll == 0; }
 
 template <class T>
 __device__ __forceinline__ int ring_places(const Slice& slice) {
-    return tile_goes_on<T>(slice) ? slice.count : (slice.count + 2 + T::kUnroll - 1) / T::kUnroll * T::kUnroll;
+    return T::kScaled || tile_goes_on<T>(slice) ? slice.count : (slice.count + 2 + T::kUnroll - 1) / T::kUnroll * T::kUnroll;
 }
