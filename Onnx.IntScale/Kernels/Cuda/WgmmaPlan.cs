@@ -53,14 +53,20 @@ internal static class WgmmaPlan
     public static int SharedBytes(int block, int tokens, CudaFold fold)
     {
         var stages = (block, tokens) switch { (32, 32) => 8, (_, 256) or (32, 128) => 4, (_, 16 or 32) => 16, _ => 8 };
+        var barriers = ((stages + 4) * 2) + 1 + (fold == CudaFold.Scaled ? stages * 2 : 0);
         var groups = SpanStages * 128 / block;
         var spanWords = ((groups / 2) + 1) | 1;
         if (fold == CudaFold.Times1) spanWords += (((groups / 2) + 1 + 6) / 4) | 1;
-        var staged = Math.Min(tokens, block != 64 || tokens < 128 ? 64 : fold == CudaFold.Times1 ? 16 : 32);
+        var staged = tokens switch
+        {
+            256 => block == 32 ? 64 : 128,
+            128 => block != 64 ? 64 : fold == CudaFold.Times1 ? 16 : 32,
+            _ => tokens,
+        };
         var stagingAt = (stages * ((tokens * 128) + (Channels * 64))) + (2 * Channels * spanWords * 4);
         var factorsAt = stagingAt + (2 * staged * 144);
         var barriersAt = factorsAt + (2 * ((2 * Channels) + tokens) * 4);
-        return barriersAt + ((((stages + 4) * 2) + 1) * 8) + 1024;
+        return barriersAt + (barriers * 8) + 1024;
     }
 
     private static int Tiles(int size, int tile) => (int)(((uint)size + tile - 1) / tile);
@@ -83,9 +89,9 @@ internal static class WgmmaPlan
             (16, _) => (330, 900, 1000),
             (32, _) => (380, 1200, 1200),
             (64, _) => (450, 1700, 1500),
-            (128, CudaFold.Scaled) => (545, 3000, 3200),
-            (128, _) => (690, 3000, 3200),
-            _ => (1040, 6000, 0),
+            (128, CudaFold.Scaled) => (590, 2500, 3200),
+            (128, _) => (680, 2500, 3200),
+            _ => (1085, 4500, 0),
         };
         // The partial sums of 256 tokens would not fit where the stages were.
         var most = tokens > 128 ? 1 : Math.Min(MostSlices, stages);

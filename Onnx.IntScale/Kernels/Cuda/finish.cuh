@@ -12,11 +12,18 @@ __device__ __forceinline__ float finish_value(int acc, float a_scale, float chan
     else return __int_as_float(acc) * (1.0f / 16) * (a_scale * channel_scale);
 }
 
-// Two values as 16 bits each, the first in the lower half: of a type that is known at run time only, without a branch.
+// Two values as 16 bits each, the first in the lower half.
+template <bool kHalf>
+__device__ __forceinline__ u32 pack_two(float a, float b) {
+    u32 pair;
+    if constexpr (kHalf) asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(pair) : "f"(b), "f"(a));
+    else asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(pair) : "f"(b), "f"(a));
+    return pair;
+}
+
+// Of a type that is known at run time only, without a branch.
 __device__ __forceinline__ u32 pack_two(float a, float b, bool half) {
-    u32 halves, bfloats;
-    asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(halves) : "f"(b), "f"(a));
-    asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(bfloats) : "f"(b), "f"(a));
+    u32 halves = pack_two<true>(a, b), bfloats = pack_two<false>(a, b);
     return half ? halves : bfloats;
 }
 

@@ -8,7 +8,7 @@ namespace {
 
 // Registers are dealt anew: a thread that multiplies needs more than one that asks. Together 384 times 168.
 template <class T>
-constexpr int kMultiplyRegisters = T::kTokens > 128 ? 232 : T::kTokens > 64 ? 224 : 208;
+constexpr int kMultiplyRegisters = T::kTokens == 128 ? 224 : 208;
 template <class T>
 constexpr int kAskRegisters = 3 * 168 - 2 * kMultiplyRegisters<T>;
 
@@ -62,7 +62,7 @@ __device__ __forceinline__ void matmul(const Params& p, const TensorMap& codes) 
             init_barrier(barriers.full(i), T::kScaled ? 1 : 2);
             init_barrier(barriers.empty(i), T::kRowGroups * 4);
         }
-        for (int i = 0; T::kScaled && i < T::kCodeStages; i++) {
+        for (int i = 0; T::kScaled && i < T::kStages; i++) {
             init_barrier(barriers.code_full(i), 1);
             init_barrier(barriers.code_empty(i), T::kRowGroups * 4);
         }
@@ -109,8 +109,6 @@ template <int kBlock>
 constexpr int kDeep = kBlock == 32 ? 8 : 16;
 template <int kBlock>
 constexpr int kFew = kBlock == 32 ? 4 : 8;
-template <int kBlock>
-constexpr int kFewest = kBlock == 32 ? 4 : 5;
 
 WGMMA_FOLDS(32)
 WGMMA_FOLDS(64)
@@ -120,7 +118,7 @@ WGMMA_FOLDS(256)
 // Scales so small that codes carry them.
 #define WGMMA_SCALED(block)                      \
     WGMMA(block, 128, kFew<block>, s8, Fold::kScaled) \
-    WGMMA(block, 256, kFewest<block>, s8, Fold::kScaled)
+    WGMMA(block, 256, 4, s8, Fold::kScaled)
 WGMMA_SCALED(32)
 WGMMA_SCALED(64)
 WGMMA_SCALED(128)

@@ -48,6 +48,34 @@ struct PartialSums {
     }
 };
 
+// A warpgroup's part of a whole tile of one type without bias, which is the usual one: nothing to ask for each element or line.
+template <class T, bool kHalf>
+__device__ __forceinline__ void finish_usual(const Params& p, const Channels& channels, const float* a_scales, const Accumulator<T>& acc, u32 row, const u8* staging, int token0, int n0) {
+    constexpr int kAtOnce = T::kStagedTokens / 8;
+    int i = threadIdx.x % 128 / 8, chunk = threadIdx.x % 8;
+    const u8* from = staging + i * kStagePitch + chunk * 16;
+    u8* y = static_cast<u8*>(p.y) + ((long long)(token0 + i) * p.n + n0 + chunk * 8) * 2;
+    long long sixteen_rows = 32ll * p.n;
+#pragma unroll
+    for (int first = 0; first < T::kTokens / 8; first += kAtOnce) {
+        if (first > 0) warpgroup_barrier();
+#pragma unroll
+        for (int j = first; j < first + kAtOnce; j += 2) {
+            u32 pairs[4];
+#pragma unroll
+            for (int i = 0; i < 2; i++) {
+                float y[4];
+                finish_four<T::kFold>(channels, a_scales + (j + i) * 8, acc + 4 * (j + i), y);
+                pairs[2 * i] = pack_two<kHalf>(y[0], y[1]), pairs[2 * i + 1] = pack_two<kHalf>(y[2], y[3]);
+            }
+            stage_sixteen(row + (j - first) * 8 * kStagePitch, pairs);
+        }
+        warpgroup_barrier();
+#pragma unroll
+        for (int line = 0; line < kAtOnce / 2; line++, y += sixteen_rows) *reinterpret_cast<uint4*>(y) = *reinterpret_cast<const uint4*>(from + line * 16 * kStagePitch);
+    }
+}
+
 // A thread block's tile number `done`.
 template <class T>
 __device__ __forceinline__ void finish(const Params& p, const Work& work, u8* shared, const Barriers<T>& barriers, const Accumulator<T>& acc, u32 done) {
@@ -58,14 +86,18 @@ __device__ __forceinline__ void finish(const Params& p, const Work& work, u8* sh
     wait_for_phase(barriers.factors_full(slot), done / 2 & 1);
     const Factors<T>& factors = Factors<T>::at(shared, slot);
     int group = threadIdx.x / 128, r = threadIdx.x / 32 * 16 + threadIdx.x % 32 / 4, row0 = work.row0<T>(), token0 = work.token0<T>(), n0 = row0 + group * 64;
-    Channels channels = {{factors.channel_scales[r], factors.channel_scales[r + 8]}, {factors.bias[r], factors.bias[r + 8]}, p.bias != nullptr};
+    Channels channels = {{factors.channel_scales[r], factors.channel_scales[r + 8]}, {factors.bias[r], factors.bias[r + 8]}, p.bias != nullptr}, unbiased = channels;
+    unbiased.has_bias = false;
     const float* a_scales = factors.a_scales + threadIdx.x % 4 * 2;
     u8* staging = shared + (work.slices == 1 ? T::kStagingAt + group * T::kStagingBytes : T::kSplitStagingAt + group * T::kSplitStagingBytes);
     u32 row = staging_row(shared_address(staging));
     bool half = p.type == kFloat16;
     float y[4];
 
-    if (p.type == kFloat) {
+    bool usual = work.slices == 1 && p.bias == nullptr && p.type != kFloat && token0 + T::kTokens <= p.m && n0 + 64 <= p.n && p.n % 8 == 0 && reinterpret_cast<u64>(p.y) % 16 == 0;
+    if (usual && half) finish_usual<T, true>(p, unbiased, a_scales, acc, row, staging, token0, n0);
+    else if (usual) finish_usual<T, false>(p, unbiased, a_scales, acc, row, staging, token0, n0);
+    else if (p.type == kFloat) {
         int n = row0 + r, m = token0 + threadIdx.x % 4 * 2;
         if (work.slices == 1) {
 #pragma unroll

@@ -6,7 +6,7 @@
 // Codes and activations are one thread's work each, and as long as anybody waits for it, so it counts addresses on instead of computing them.
 
 // A place in the ring of stages and how often the ring went round.
-template <int kStages>
+template <class T>
 struct Ring {
     u32 full;
     int at = 0;
@@ -15,7 +15,7 @@ struct Ring {
     __device__ __forceinline__ void wait_until_empty() const { wait_for_phase(full + at * 16 + 8, parity); }
 
     __device__ __forceinline__ void next() {
-        at = (at + 1) % kStages;
+        at = (at + 1) % T::kStages;
         if (at == 0) parity ^= 1;
     }
 
@@ -41,7 +41,7 @@ __device__ __forceinline__ Factors<T>& begin_factors(u8* shared, const Barriers<
 template <class T>
 __device__ __forceinline__ void produce_codes(const Params& p, const TensorMap& codes, u8* shared, const Barriers<T>& barriers, Work work) {
     Slice slice = slice_of<T>(p, work);
-    Ring<T::kCodeStages> ring{barriers.code_full(0)};
+    Ring<T> ring{barriers.code_full(0)};
     u32 memory = shared_address(shared + T::kCodesAt);
     // All tiles at once: nobody reads codes again later.
     u64 policy = work.step >= work.tiles_n * work.tiles_m ? evict_first() : evict_normally();
@@ -66,7 +66,7 @@ template <class T>
 __device__ __forceinline__ void produce_tokens(const Params& p, u8* shared, const Barriers<T>& barriers, Work work) {
     int lane = threadIdx.x % 32;
     Slice slice = slice_of<T>(p, work);
-    Ring<T::kStages> ring{barriers.full(0)};
+    Ring<T> ring{barriers.full(0)};
     u32 memory = shared_address(shared), asked = 0;
     long long pitch = (long long)p.a8_rows * kStage;
     const i8* first = p.a8 + slice.begin * pitch;

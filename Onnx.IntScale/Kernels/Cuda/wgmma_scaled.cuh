@@ -5,7 +5,7 @@
 //   place back; load those of the one after that
 //
 // Codes are needed two stages before their activations, so they have a ring of their own: in one ring for both, activations would have to come
-// as early, and two of its places would always wait. What little is left to execute needs no turns of constant places (wgmma_consume.cuh).
+// as early, and two of its places would always wait. Where a tile is whole rounds of the rings, places are constants of the code.
 #pragma once
 #include "wgmma_tile.cuh"
 
@@ -29,7 +29,7 @@ struct ScaledConsumer {
     u32 spans;
     SpanRow<T::kBlock> upper, lower;  // the same for all tiles, which begin with channels that are multiples of 128
     Place<T::kStages> tokens;         // multiplied next
-    Place<T::kCodeStages> loads;      // loaded next
+    Place<T::kStages> loads;          // loaded next; once loaded, unpacked next
     Place<2> span;                    // their scales'
     int load_stage = 0;               // of the tile
     bool ready = false, code_ready = false;  // whether what is multiplied next, loaded next, has come
@@ -56,7 +56,7 @@ struct ScaledConsumer {
         // Fragments take turns, so that a tile of an odd number of stages cannot begin with what the last one left.
         primed = more && count % 2 == 0;
         int begun = primed ? count + 2 : count, i = 0;
-        if (kRounds && count % T::kStages == 0) {
+        if (count % T::kStages == 0) {
 #pragma unroll 1
             for (; i < count; i += T::kStages) {
                 tokens.at = 0, loads.at = 1;  // as they are; now the compiler knows
@@ -79,15 +79,12 @@ struct ScaledConsumer {
     }
 
 private:
-    // Small tiles' stages are so short that addresses are worth being constants: in rounds of the ring.
-    static constexpr bool kRounds = T::kTokens <= 128 && T::kStages == T::kCodeStages && T::kStages % 2 == 0;
-
     // Of the stage before the one multiplied next.
     __device__ __forceinline__ void free_tokens() const {
         if (first_lane) arrive(full + (tokens.at == 0 ? T::kStages - 1 : tokens.at - 1) * 16 + 8);
     }
 
-    // Stage i of a tile; `begun` counts the stages that are unpacked in it, of the next tile too; `loaded`: which of a round is loaded, if it is known.
+    // Stage i of a tile; `begun` counts the stages that are unpacked in it, of the next tile too; `loaded`: which of a round is loaded, where tiles are whole rounds.
     __device__ __forceinline__ void multiply(Accumulator<T>& acc, u32 (&fragments)[4][4], u32 (&next)[4][4], int i, int begun, int loaded = -1) {
         if (!ready) wait_for_phase(full + tokens.at * 16, tokens.parity);
         wgmma_fence();
@@ -98,17 +95,17 @@ private:
         if (i > 0) free_tokens();
         tokens.next();
         ready = is_over(full + tokens.at * 16, tokens.parity);
-        Place<T::kCodeStages> after = loads;
+        Place<T::kStages> after = loads;
         after.next();
         code_ready = is_over(code_full + after.at * 16, after.parity);
         if (i + 1 < begun) unpack(next);
         if (i + 2 < begun) load(loaded);
     }
 
-    // Codes and scales of a stage to registers. Rounds are a whole number of spans, or the other way round.
+    // Codes and scales of a stage to registers. Spans begin and end with rounds.
     __device__ __forceinline__ void load(int of_round = -1) {
-        constexpr int kCommon = T::kStages < kSpan ? T::kStages : kSpan;
-        bool may_begin = of_round < 0 || of_round % kCommon == 0, may_end = of_round < 0 || (of_round + 1) % kCommon == 0;
+        static_assert(kSpan % T::kStages == 0);
+        bool may_begin = of_round <= 0, may_end = of_round < 0 || of_round == T::kStages - 1;
         if (may_begin && load_stage % kSpan == 0) wait_for_phase(span_full + span.at * 16, span.parity);
         if (!code_ready) wait_for_phase(code_full + loads.at * 16, loads.parity);
         load_codes<T::kBlock>(up, codes + loads.at * T::kCodeBytes);

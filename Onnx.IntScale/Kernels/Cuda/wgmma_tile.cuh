@@ -18,12 +18,10 @@ template <int kBlock_, int kTokens_, int kStages_, Fold kFold_>
 struct Tile {
     static constexpr int kBlock = kBlock_;
     static constexpr int kTokens = kTokens_;  // tokens of a thread block: a multiple of 8
-    static constexpr int kStages = kStages_;  // of 128 k in shared memory
+    static constexpr int kStages = kStages_;  // of 128 k in shared memory: a power of two
     static constexpr Fold kFold = kFold_;
     static constexpr bool kScaled = kFold == Fold::kScaled;
-    static_assert(kScaled || ((kStages & (kStages - 1)) == 0 && kStages >= 4));
-    // Where codes are scaled, they have a ring of their own.
-    static constexpr int kCodeStages = kTokens > 128 ? 4 : kStages;
+    static_assert((kStages & (kStages - 1)) == 0 && kStages >= 4);
 
     static constexpr bool kSplits = kTokens <= 128;     // whether K may be: the partial sums of more tokens would not fit where the stages were
     static constexpr int kMostSlices = 4;               // of K
@@ -42,14 +40,14 @@ struct Tile {
     static constexpr int kSpanBytes = Span<kBlock>::bytes(kRows, kZeros);
 
     static constexpr int kCodesAt = kStages * kTokenBytes;
-    static constexpr int kSpansAt = kCodesAt + kCodeStages * kCodeBytes;  // two
+    static constexpr int kSpansAt = kCodesAt + kStages * kCodeBytes;  // two
     static constexpr int kStagingAt = kSpansAt + 2 * kSpanBytes;      // results on their way out, of each warpgroup, some tokens at a time
-    static constexpr int kStagedTokens = kTokens <= 64 ? kTokens : kBlock != 64 ? 64 : kZeros ? 16 : 32;
+    static constexpr int kStagedTokens = kTokens <= 64 ? kTokens : kTokens > 128 ? (kBlock == 32 ? 64 : 128) : kBlock != 64 ? 64 : kZeros ? 16 : 32;
     static constexpr int kStagingBytes = kStagedTokens * kStagePitch;
     static constexpr int kFactorsAt = kStagingAt + kRowGroups * kStagingBytes;  // two: of this tile and the next
     static constexpr int kFactorBytes = (2 * kRows + kTokens) * 4;
     static constexpr int kBarriersAt = kFactorsAt + 2 * kFactorBytes;
-    static constexpr int kBarriers = (kStages + 4) * 2 + 1 + (kScaled ? kCodeStages * 2 : 0);
+    static constexpr int kBarriers = (kStages + 4) * 2 + 1 + (kScaled ? kStages * 2 : 0);
     static constexpr int kSharedBytes = kBarriersAt + kBarriers * 8 + 1024;  // the last to align the first; WgmmaPlan.cs says the same
     // Where K is split, the one tile's partial sums take the place of the stages, and its results lie behind them.
     static constexpr int kSplitStagingAt = kRowGroups * (kTokens / 8 + kMostSlices - 1) * 2048;
