@@ -89,8 +89,8 @@ internal static class WgmmaPlan
             (16, _) => (330, 900, 1000),
             (32, _) => (380, 1200, 1200),
             (64, _) => (450, 1700, 1500),
-            (128, CudaFold.Scaled) => (590, 2500, 3200),
-            (128, _) => (680, 2500, 3200),
+            (128, CudaFold.Scaled) => (590, 2500, 6500),
+            (128, _) => (680, 2500, 6500),
             _ => (1085, 4500, 0),
         };
         // The partial sums of 256 tokens would not fit where the stages were.
