@@ -10,7 +10,9 @@ namespace Onnx.IntScale.Bench;
 /// <param name="Seed">Of the weights, which are the same in every form.</param>
 /// <param name="RandomCodes">Whether codes and scales are drawn, which is fast and makes the float form the very weights that they stand for; otherwise float16 weights are, and quantized.</param>
 /// <param name="PackedQkv">Whether query, key and value are one layer.</param>
-internal sealed record LlamaOptions(WeightForm Form, ElementType Type = ElementType.Float16, int Seed = 1, bool RandomCodes = false, bool PackedQkv = false);
+/// <param name="LargestScale">Of the integer scales that are drawn.</param>
+internal sealed record LlamaOptions(
+    WeightForm Form, ElementType Type = ElementType.Float16, int Seed = 1, bool RandomCodes = false, bool PackedQkv = false, int LargestScale = short.MaxValue);
 
 /// <summary>
 /// Writes a Llama model with seeded random weights, in the graph form of ONNX Runtime GenAI's model builder (as models/classics-13m
@@ -160,7 +162,7 @@ internal sealed class LlamaModel : IDisposable
         if (_options.RandomCodes)
         {
             var shape = new MatMulShape(k, n, CodeBits, CodeBlock);
-            LinearForm.Write(_graph, _writer, matMul, RandomCodes.Draw(shape, _random.Hash(weight), deviation), _options.Form, _options.Type);
+            LinearForm.Write(_graph, _writer, matMul, RandomCodes.Draw(shape, _random.Hash(weight), deviation, _options.LargestScale), _options.Form, _options.Type);
             return matMul.Output[0];
         }
 

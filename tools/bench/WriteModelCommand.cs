@@ -27,6 +27,7 @@ internal static class WriteModelCommand
         var activations = new Option<string>("--activations") { Description = $"Type of activations and cache: {string.Join(", ", Types.Keys)}.", DefaultValueFactory = _ => "float16" };
         var randomCodes = new Option<bool>("--random-codes") { Description = "Draw codes and scales instead of quantizing normal weights: seconds instead of minutes, and every form, fp16 too, multiplies by the same weights." };
         var packed = new Option<bool>("--packed-qkv") { Description = "Query, key and value in one layer." };
+        var largest = new Option<int>("--largest-scale") { Description = "With --random-codes: largest integer scale; up to 15, codes times their scale fit int8.", DefaultValueFactory = _ => short.MaxValue };
         var seed = new Option<int>("--seed") { Description = "Seed of the weights, which are the same in every form.", DefaultValueFactory = _ => 1 };
         var force = new Option<bool>("--force") { Description = "Replace what is there." };
         var command = new Command("write-model", """
@@ -40,15 +41,17 @@ internal static class WriteModelCommand
               bench write-model out/classics-13m-int4 /tmp/classics-nbits --weights matmulnbits4
             """)
         {
-            shape, output, weights, activations, randomCodes, packed, seed, force,
+            shape, output, weights, activations, randomCodes, packed, largest, seed, force,
         };
         command.SetAction(parsed =>
         {
             var form = Pick(Forms, "--weights", parsed.GetValue(weights) is "fp16" ? "float" : parsed.GetValue(weights)!);
             var type = Pick(Types, "--activations", parsed.GetValue(activations)!);
             var path = Path.Combine(parsed.GetValue(output)!, "model.onnx");
+            var scale = CudaCommand.Largest(parsed.GetValue(largest));
+            if (scale < short.MaxValue && !parsed.GetValue(randomCodes)) throw new BenchException("--largest-scale is of scales that are drawn: add --random-codes");
             var bytes = LlamaShape.All.FirstOrDefault(s => s.Name == parsed.GetValue(shape)) is { } llama
-                ? LlamaModel.Write(path, llama, new LlamaOptions(form, type, parsed.GetValue(seed), parsed.GetValue(randomCodes), parsed.GetValue(packed)), parsed.GetValue(force), Console.Error.WriteLine)
+                ? LlamaModel.Write(path, llama, new LlamaOptions(form, type, parsed.GetValue(seed), parsed.GetValue(randomCodes), parsed.GetValue(packed), scale), parsed.GetValue(force), Console.Error.WriteLine)
                 : Twin(parsed.GetValue(shape)!, names, form, path, parsed.GetValue(force));
             Console.WriteLine($"{path}: {bytes / 1e6:F1} MB");
             return 0;
