@@ -29,11 +29,11 @@ internal static class CudaPlanner
         return WithScratch(Quantize(shape, m, type, 0), matMul, shape, m);
     }
 
-    /// <summary>The plan of the float twin where there is one (<see cref="HasTwin"/>): no zero points, scales in float16.</summary>
+    /// <summary>The plan of the float twin where there is one (<see cref="HasTwin"/>): no zero points, scales in float16; tiles are those of weights whose groups are folded.</summary>
     public static CudaPlan Twin(MatMulShape shape, int m, ElementType type, in CudaDevice device) =>
         WgmmaPlan.Of(shape, m, type, WgmmaPlan.TilingOf(shape, m, CudaFold.Float, device), device);
 
-    /// <summary>Whether there is a twin of what <see cref="Plan"/> gives.</summary>
+    /// <summary>Whether there is a twin of what <see cref="Plan"/> gives where groups are folded.</summary>
     public static bool HasTwin(MatMulShape shape, int m, in CudaDevice device) =>
         m > 1 && Family(shape, m, device) == "wgmma" && CudaKernels.Wgmma(shape.BlockSize, WgmmaPlan.TilingOf(shape, m, CudaFold.Float, device).Tokens, CudaFold.Float) >= 0;
 
@@ -45,7 +45,7 @@ internal static class CudaPlanner
         return [.. rows.Select(m => Family(shape, m, copy)).Append("quantize").Append("plain").Distinct()];
     }
 
-    /// <summary>The launch that computes the overflow certificate.</summary>
+    /// <summary>The launch that computes the overflow certificate and the largest scale.</summary>
     public static CudaLaunch Certificate(MatMulShape shape) => new(CudaKernels.Certificate, Math.Min((shape.N + 7) / 8, 1024), 1, 1, 256, 1, 0, false);
 
     /// <summary>Quantizes rows of A into the order that a matmul kernel of this block size wants; 0 for the order of k.</summary>

@@ -29,7 +29,7 @@ __device__ __forceinline__ void consume(const Params& p, u8* shared, const Barri
     u32 done = 0;
 #pragma unroll 1
     while (work.any()) {
-        Work next = work.next();
+        Work next = work.next<T>();
         Accumulator<T> acc = {};
         consumer.run(acc, next.any());
         // What Y takes the place of may still be read.

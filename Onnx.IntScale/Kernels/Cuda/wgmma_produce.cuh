@@ -46,7 +46,7 @@ __device__ __forceinline__ void produce_codes(const Params& p, const TensorMap& 
     // All tiles at once: nobody reads codes again later.
     u64 policy = work.step >= work.tiles_n * work.tiles_m ? evict_first() : evict_normally();
 #pragma unroll 1
-    for (; work.any(); work = work.next()) {
+    for (; work.any(); work = work.next<T>()) {
         int row0 = work.row0<T>();
 #pragma unroll 1
         for (int x = slice.begin * kRowBytes, end = x + slice.count * kRowBytes; x < end; x += kRowBytes, ring.next()) {
@@ -72,7 +72,7 @@ __device__ __forceinline__ void produce_tokens(const Params& p, u8* shared, cons
     const i8* first = p.a8 + slice.begin * pitch;
     wait_for_previous_kernel();
 #pragma unroll 1
-    for (; work.any(); work = work.next(), asked++) {
+    for (; work.any(); work = work.next<T>(), asked++) {
         int token0 = work.token0<T>();
         if (lane == 0) {
             const i8* source = first + (long long)token0 * kStage;
@@ -101,7 +101,7 @@ __device__ __forceinline__ void produce_spans(const Params& p, u8* shared, const
     int end = min(p.k_blocks, first_group<T>(slice, slice.count - 1) + T::kParts);
     u32 spans = 0, asked = 0;
 #pragma unroll 1
-    for (; work.any(); work = work.next(), asked++) {
+    for (; work.any(); work = work.next<T>(), asked++) {
         int row0 = work.row0<T>();
 #pragma unroll 1
         for (int stage = 0; stage < slice.count; stage += kSpan, spans++) {

@@ -2,7 +2,7 @@
 //
 // A thread block computes 128 channels by kTokens tokens. Codes are the A operand, from registers: each warp unpacks its own 16 rows, once,
 // for all tokens. Activations are the B operand, from shared memory, as quantize.cu wrote them. Two warpgroups of 64 channels multiply
-// (wgmma_consume.cuh), a third one asks for everything (wgmma_produce.cuh).
+// (wgmma_consume.cuh; wgmma_scaled.cuh where codes carry their scales), a third one asks for everything (wgmma_produce.cuh).
 //
 // Where there are more tiles than multiprocessors, a thread block computes several, one after the other, and asks for the next one's first
 // stages while this one's results are stored. Where there are too few, the thread blocks of a cluster split K. Partial sums are int32 (but
@@ -23,8 +23,9 @@ struct Tile {
     static constexpr bool kScaled = kFold == Fold::kScaled;
     static_assert((kStages & (kStages - 1)) == 0 && kStages >= 4);
 
-    static constexpr bool kSplits = kTokens <= 128;     // whether K may be: the partial sums of more tokens would not fit where the stages were
-    static constexpr int kMostSlices = 4;               // of K
+    static constexpr bool kSplits = kTokens <= 128;  // whether K may be: the partial sums of more tokens would not fit where the stages were
+    static constexpr int kMostSlices = 4;            // of K
+    static constexpr int kTogether = kScaled ? 4 : 1;  // tiles of tokens that share codes while those are in L2
     static constexpr int kRowGroups = 2;                // warpgroups that multiply
     static constexpr int kRows = 64 * kRowGroups;       // channels of a thread block
     static constexpr int kConsumers = 128 * kRowGroups;  // threads that multiply
@@ -94,24 +95,28 @@ __device__ __forceinline__ void consumer_barrier() {
 // Of the 128 threads of this warpgroup.
 __device__ __forceinline__ void warpgroup_barrier() { asm volatile("bar.sync %0, 128;" ::"r"(threadIdx.x / 128 + 2) : "memory"); }
 
-// A thread block's tiles, one after the other, channels first; and which of how many slices of K it computes of them. Where K is split, it is one tile.
+// A thread block's tiles, one after the other; and which of how many slices of K it computes of them. Where K is split, it is one tile.
+// All tiles in order: kTogether tiles of tokens at a time, those of the same channels one after the other.
 struct Work {
     u32 slices, slice;
-    int step, tiles_n, tile_n, tile_m, tiles_m;
+    int step, tiles_n, tiles_m, index, tile_n = 0, tile_m = 0;
 
     template <class T>
     __device__ __forceinline__ static Work of(const Params& p) {
         u32 slices = T::kSplits ? cluster_size() : 1;
-        int tiles_n = (p.n + T::kRows - 1) / T::kRows, first = (int)(blockIdx.x / slices);
-        return {slices, T::kSplits ? cluster_rank() : 0, (int)(gridDim.x / slices), tiles_n, first % tiles_n, first / tiles_n, p.a8_rows / T::kTokens};
+        Work work{slices, T::kSplits ? cluster_rank() : 0, (int)(gridDim.x / slices), (p.n + T::kRows - 1) / T::kRows, p.a8_rows / T::kTokens, (int)(blockIdx.x / slices)};
+        work.find_tile<T>();
+        return work;
     }
 
-    __device__ __forceinline__ bool any() const { return tile_m < tiles_m; }
+    __device__ __forceinline__ bool any() const { return index < tiles_n * tiles_m; }
 
     // The next tile's.
+    template <class T>
     __device__ __forceinline__ Work next() const {
         Work next = *this;
-        for (next.tile_n += step; next.tile_n >= tiles_n; next.tile_n -= tiles_n) next.tile_m++;
+        next.index += step;
+        next.find_tile<T>();
         return next;
     }
 
@@ -123,6 +128,14 @@ struct Work {
     template <class T>
     __device__ __forceinline__ int token0() const {
         return tile_m * T::kTokens;
+    }
+
+private:
+    template <class T>
+    __device__ __forceinline__ void find_tile() {
+        int first_m = index / (tiles_n * T::kTogether) * T::kTogether, rest = index - first_m * tiles_n;
+        int together = T::kTogether == 1 ? 1 : max(1, min(T::kTogether, tiles_m - first_m));
+        tile_n = rest / together, tile_m = first_m + rest % together;
     }
 };
 
