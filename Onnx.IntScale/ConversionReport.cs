@@ -13,7 +13,7 @@ namespace Onnx.IntScale;
 /// <param name="Amplifier">The one amplifier of the matrix, or 0.</param>
 /// <param name="AmplifierMin">Smallest amplifier of a channel that is not all zeros.</param>
 /// <param name="AmplifierMax">Largest amplifier of a channel.</param>
-/// <param name="LoweredChannels">Channels whose given amplifier was lowered to pass the limit.</param>
+/// <param name="LoweredChannels">Channels whose given amplifier was lowered to pass the limit, or the largest scale allowed.</param>
 /// <param name="SharedWith">The layer whose weight this one shares, or null.</param>
 public sealed record LayerReport(
     string Name,

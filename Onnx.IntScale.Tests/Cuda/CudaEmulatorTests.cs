@@ -14,10 +14,11 @@ public sealed class CudaEmulatorTests(EmulatedGpu gpu) : IClassFixture<EmulatedG
             Check("early", 2, "--seed", "11", "--every", "17"),
             Check("late", 8, "--seed", "12", "--every", "17"),
             Check("late", 3, "--seed", "13", "--every", "37", "--kernel", "mma"),
-            Check("random", 3, "--seed", "14", "--m", "1"));
+            Check("random", 3, "--seed", "14", "--m", "1"),
+            Check("random", 3, "--seed", "15", "--scaled", "--cases", "24"));
         Assert.All(runs, run => Assert.True(run.Code == 0 && run.Out.Contains(" cases, 0 mismatches", StringComparison.Ordinal), run.Out + run.Error));
         var kernels = string.Concat(runs.Select(r => r.Out));
-        Assert.All((string[])["gemv_", "plain_", "mma_", "wgmma_b32_t", "wgmma_b64_t", "wgmma_b128_t", "wgmma_b256_t", "_t128_s8", "_t256_s8"], name => Assert.Contains(name, kernels, StringComparison.Ordinal));
+        Assert.All((string[])["gemv_", "plain_", "mma_", "wgmma_b32_t", "wgmma_b64_t", "wgmma_b128_t", "wgmma_b256_t", .. from block in new[] { 32, 64, 128, 256 } from tokens in new[] { 128, 256 } select $"wgmma_b{block}_t{tokens}_s8"], name => Assert.Contains(name, kernels, StringComparison.Ordinal));
     }
 
     [EmulatorFact]
@@ -27,6 +28,15 @@ public sealed class CudaEmulatorTests(EmulatedGpu gpu) : IClassFixture<EmulatedG
         var run = await Check(faulty, "early", 2, "--seed", "11", "--every", "53", "--kernel", "wgmma");
         Assert.True(run.Code == 1, run.Out + run.Error);
         Assert.Contains("wgmma", run.Out, StringComparison.Ordinal);
+    }
+
+    [EmulatorFact]
+    public async Task Prefetch_OfTilesOfOddStages_IsFound()
+    {
+        using var faulty = gpu.WithFault("wgmma_scaled.cuh", "primed = more && count % 2 == 0;", "primed = more;");
+        var run = await Check(faulty, "random", 2, "--seed", "15", "--scaled", "--cases", "24");
+        Assert.True(run.Code != 0, run.Out + run.Error);
+        Assert.Contains("_s8", run.Out + run.Error, StringComparison.Ordinal);
     }
 
     private Task<(int Code, string Out, string Error)> Check(string schedule, int multiprocessors, params string[] arguments) => Check(gpu, schedule, multiprocessors, arguments);

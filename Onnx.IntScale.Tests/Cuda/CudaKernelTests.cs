@@ -13,6 +13,9 @@ public class CudaKernelTests
     [GpuFact]
     public void Kernels_RandomCalls_EqualSpecification() => Check(CheckCase.Random(Random.Shared.Next(), 200));
 
+    [GpuFact]
+    public void Kernels_CodesThatCarryScales_EqualSpecification() => Check(CheckCase.Scaled(Random.Shared.Next(), 100));
+
     [CudaSessionFact]
     public void Sessions_EqualTheCpus()
     {

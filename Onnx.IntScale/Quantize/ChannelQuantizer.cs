@@ -8,7 +8,7 @@ public static class ChannelQuantizer
 {
     /// <summary>What is settled for a channel besides its codes and integer scales.</summary>
     /// <param name="ChannelScale">What the integers are in units of.</param>
-    /// <param name="Lowered">Whether a given amplifier had to be lowered to pass the limit.</param>
+    /// <param name="Lowered">Whether a given amplifier had to be lowered to pass the limit, or the largest scale allowed.</param>
     public readonly record struct Result(float ChannelScale, bool Lowered);
 
     /// <summary>Float scales of a channel, one a block, by the method asked for.</summary>
@@ -47,11 +47,13 @@ public static class ChannelQuantizer
         }
 
         Span<int> magnitudes = new int[s.Length];
-        if (amplifier == 0 && largest <= ScaleSearch.Largest)
+        for (var most = amplifier == 0 && largest <= ScaleSearch.Largest ? largest : 0; most > 0;)
         {
-            var unit = ScaleSearch.Run(w, shape, s, largest, scales);
+            var unit = ScaleSearch.Run(w, shape, s, most, scales);
             for (var g = 0; g < s.Length; g++) magnitudes[g] = Round(w, shape, g, scales[g] * unit, codes);
-            if (IntegerScale.Bound(scales, magnitudes) <= limit) return new(unit, false);
+            var bound = IntegerScale.Bound(scales, magnitudes);
+            if (bound <= limit) return new(unit, false);
+            most = Math.Min(most - 1, (int)(most * (limit / (double)bound)));
         }
 
         for (var g = 0; g < s.Length; g++) magnitudes[g] = Round(w, shape, g, s[g], codes);

@@ -13,7 +13,7 @@ public enum ScaleMethod
 /// <summary>How the units of the integer scales are chosen.</summary>
 public enum AmplifierKind
 {
-    /// <summary>Per output channel, the largest that the accumulator limit and int16 allow.</summary>
+    /// <summary>Per output channel, the largest that the accumulator limit and int16 allow; where the largest scale is 127 or less, the one of least weight error.</summary>
     PerChannel,
 
     /// <summary>One number for all.</summary>

@@ -15,7 +15,7 @@ public sealed record QuantizedWeight(byte[] B, short[] Scales, float[] ChannelSc
 /// <param name="Error">‖w - ŵ‖ / ‖w‖ over the whole matrix, ŵ being what the operator multiplies by; 0 for a matrix of zeros.</param>
 /// <param name="AmplifierMin">Smallest 1 / channel_scale, channels of zeros left out; 1 where there is no other.</param>
 /// <param name="AmplifierMax">Largest 1 / channel_scale, likewise.</param>
-/// <param name="LoweredChannels">Channels whose given amplifier was lowered to pass the limit.</param>
+/// <param name="LoweredChannels">Channels whose given amplifier was lowered to pass the limit, or the largest scale allowed.</param>
 public sealed record WeightSummary(
     MatMulShape Shape,
     long Bytes,

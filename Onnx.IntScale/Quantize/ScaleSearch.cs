@@ -26,6 +26,10 @@ internal static class ScaleSearch
     /// <returns>The unit.</returns>
     public static float Run(ReadOnlySpan<float> w, MatMulShape shape, ReadOnlySpan<float> s, int largest, Span<short> scales)
     {
+        // Squares of huge and tiny weights would be infinite or zero: the search is of weights times a power of two, which changes no choice.
+        var exponent = -MathF.ILogB(IntegerScale.MaxMagnitude(s));
+        w = Times2To(exponent, w);
+        s = Times2To(exponent, s);
         var max = IntegerScale.MaxMagnitude(s);
         var (best, least) = (0f, double.PositiveInfinity);
         Span<short> tried = new short[s.Length];
@@ -39,7 +43,14 @@ internal static class ScaleSearch
             tried.CopyTo(scales);
         }
 
-        return best;
+        return MathF.ScaleB(best, -exponent);
+    }
+
+    private static float[] Times2To(int exponent, ReadOnlySpan<float> values)
+    {
+        var scaled = new float[values.Length];
+        for (var i = 0; i < scaled.Length; i++) scaled[i] = MathF.ScaleB(values[i], exponent);
+        return scaled;
     }
 
     /// <summary>The best one of the integers around a block's float scale, and its error.</summary>

@@ -23,7 +23,8 @@ internal enum CheckFlavor
 /// <param name="Limit">What no row's certificate passes; scales are as large as that allows.</param>
 /// <param name="LargestScale">The largest |scale|.</param>
 /// <param name="Seed">Seed of the numbers.</param>
-internal sealed record CheckCase(int M, MatMulShape Shape, ElementType Type, bool ZeroPoints, bool Bias, CheckFlavor Flavor, long Limit, int LargestScale, int Seed)
+/// <param name="Sms">Multiprocessors that the call is planned for, so that small calls are cut up as large ones; 0 for as many as the device has.</param>
+internal sealed record CheckCase(int M, MatMulShape Shape, ElementType Type, bool ZeroPoints, bool Bias, CheckFlavor Flavor, long Limit, int LargestScale, int Seed, int Sms = 0)
 {
     private static readonly ElementType[] Types = [ElementType.Float16, ElementType.BFloat16, ElementType.Float];
     private static readonly int[] Blocks = [16, 32, 64, 128, 256];
@@ -37,7 +38,7 @@ internal sealed record CheckCase(int M, MatMulShape Shape, ElementType Type, boo
 
     /// <inheritdoc/>
     public override string ToString() =>
-        $"M={M} K={Shape.K} N={Shape.N} bits={Shape.Bits} block={Shape.BlockSize} {Type}{(ZeroPoints ? " zero_points" : "")}{(Bias ? " bias" : "")} {Flavor} limit={Limit} scales={LargestScale} seed={Seed}";
+        $"M={M} K={Shape.K} N={Shape.N} bits={Shape.Bits} block={Shape.BlockSize} {Type}{(ZeroPoints ? " zero_points" : "")}{(Bias ? " bias" : "")} {Flavor} limit={Limit} scales={LargestScale} seed={Seed}{(Sms > 0 ? $" sms={Sms}" : "")}";
 
     /// <summary>Every M with every block size, each with several K, among them ones that end within a chunk of 128 or a block; all else in turn.</summary>
     public static IEnumerable<CheckCase> Edges(int seed)
@@ -59,6 +60,28 @@ internal sealed record CheckCase(int M, MatMulShape Shape, ElementType Type, boo
         var random = new Random(unchecked(seed + 1));
         for (var i = 0; i < count; i++)
             yield return Draw(random, random.Next(4) == 0 ? random.Next(1, 600) : random.Next(1, 80), Blocks[random.Next(Blocks.Length)], random.Next(4));
+    }
+
+    /// <summary>So many cases whose codes can carry their scales: on few multiprocessors, several tiles a thread block, or K split.</summary>
+    public static IEnumerable<CheckCase> Scaled(int seed, int count)
+    {
+        int[] blocks = [32, 64, 128, 256];
+        int[] stages = [1, 2, 3, 4, 5, 6, 8, 9, 12, 16, 17, 24, 31, 32, 33];
+        int[] channels = [1, 64, 100, 128, 130, 200, 256, 300];
+        int[] missing = [0, 0, 0, 1, 28, 100];
+        var random = new Random(unchecked(seed + 3));
+        for (var i = 0; i < count; i++)
+        {
+            // K is worth being split where it is long: one tile in four on five multiprocessors, two tiles in two on four and in three on seven.
+            var split = i / blocks.Length % 3 == 2;
+            var (tiles, sms) = split ? new[] { (1, 5), (2, 4), (2, 7) }[random.Next(3)] : (0, random.Next(1, 4));
+            var m = split ? random.Next(97, 129) : random.Next(2) == 0 ? random.Next(65, 700) : 128 * random.Next(1, 6);
+            var k = (128 * (split ? random.Next(tiles == 1 ? 80 : 60, 100) : stages[random.Next(stages.Length)])) - missing[random.Next(missing.Length)];
+            var n = split ? (128 * (tiles - 1)) + random.Next(1, 40) : channels[random.Next(channels.Length)];
+            var limit = random.Next(2) == 0 ? Certificate.Int32Limit : Certificate.DefaultLimit;
+            yield return new(
+                m, new(k, n, 4, blocks[i % blocks.Length]), Types[random.Next(Types.Length)], false, random.Next(3) == 0, (CheckFlavor)(random.Next(4) % 3), limit, Certificate.LargestInt8Scale, random.Next(), sms);
+        }
     }
 
     /// <summary>Layers of language models, at the sizes that are timed.</summary>

@@ -13,6 +13,7 @@ internal static class CheckCommand
         var cases = new Option<int>("--cases") { Description = "Random cases, on top of those at the edges of tiles.", DefaultValueFactory = _ => 200 };
         var every = new Option<int>("--every") { Description = "Run only one case in so many, for tools that slow kernels down.", DefaultValueFactory = _ => 1 };
         var m = new Option<int>("--m") { Description = "Only cases of so many rows of A." };
+        var scaled = new Option<bool>("--scaled") { Description = "Only cases whose codes carry their scales (compute capability 9.0), --cases of them." };
         var layers = new Option<bool>("--layers") { Description = "Also layers of language models, at the sizes that are timed." };
         var sessions = new Option<bool>("--sessions") { Description = "Also the operator inside ONNX Runtime, against the CPU's." };
         var device = new Option<int>("--device") { Description = "Number of the GPU." };
@@ -34,7 +35,7 @@ internal static class CheckCommand
               compute-sanitizer bench cuda-check --every 10
             """)
         {
-            seed, cases, every, m, layers, sessions, device, kernel, model, tokens, prompt, decode, minTop1, ep,
+            seed, cases, every, m, scaled, layers, sessions, device, kernel, model, tokens, prompt, decode, minTop1, ep,
         };
         command.SetAction(parsed =>
         {
@@ -50,7 +51,7 @@ internal static class CheckCommand
                         CudaCommand.IsCuda(parsed.GetValue(ep)!)));
                 }
 
-                return Run(start, parsed.GetValue(cases), Math.Max(1, parsed.GetValue(every)), parsed.GetValue(m), parsed.GetValue(layers), parsed.GetValue(sessions), parsed.GetValue(device));
+                return Run(start, parsed.GetValue(cases), Math.Max(1, parsed.GetValue(every)), parsed.GetValue(m), parsed.GetValue(scaled), parsed.GetValue(layers), parsed.GetValue(sessions), parsed.GetValue(device));
             }
             catch (CudaException e)
             {
@@ -69,11 +70,11 @@ internal static class CheckCommand
         return report.Passed ? 0 : 1;
     }
 
-    private static int Run(int seed, int random, int every, int m, bool layers, bool sessions, int device)
+    private static int Run(int seed, int random, int every, int m, bool scaled, bool layers, bool sessions, int device)
     {
         using var check = new KernelCheck(device);
         Console.WriteLine($"{check.Device}, seed {seed}");
-        IEnumerable<CheckCase> all = [.. CheckCase.Edges(seed), .. CheckCase.Random(seed, random), .. layers ? CheckCase.Layers(seed) : []];
+        IEnumerable<CheckCase> all = scaled ? CheckCase.Scaled(seed, random) : [.. CheckCase.Edges(seed), .. CheckCase.Random(seed, random), .. CheckCase.Scaled(seed, random / 4), .. layers ? CheckCase.Layers(seed) : []];
         var cases = all.Where(c => m == 0 || c.M == m).Where((_, i) => i % every == 0).ToList();
         if (cases.Count == 0) throw new BenchException($"--m {m}: no case has so many rows of A; take one of the edges of tiles, such as 17 or 128, or more --cases");
         var (done, wrong) = (0, 0);

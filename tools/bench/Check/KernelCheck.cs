@@ -50,7 +50,7 @@ internal sealed unsafe class KernelCheck : IDisposable
         if (facts != expected) return new("certificate", $"the weights' facts are {facts}, expected {expected}");
 
         _context.Load(CudaPlanner.Modules(c.Shape, _context.Device));
-        var plan = CudaPlanner.Plan(c.Shape, c.M, c.Type, facts, _context.Device);
+        var plan = CudaPlanner.Plan(c.Shape, c.M, c.Type, facts, c.Sms == 0 ? _context.Device : _context.Device with { SmCount = c.Sms });
         using var scratch = new DeviceArray(CudaMatMul.ScratchBytes(plan));
         CudaDriver.Fill(scratch.Address, Poison, scratch.Bytes, _stream);
 

@@ -59,8 +59,8 @@ internal static unsafe class SessionCheck
     {
         foreach (var type in new[] { ElementType.Float16, ElementType.Float, ElementType.BFloat16 })
         {
-            foreach (var (m, shape, optional) in new[] { (17, new MatMulShape(512, 192, 4, 128), false), (140, new MatMulShape(512, 130, 4, 64), false), (33, new MatMulShape(300, 77, 4, 32), true), (1, new MatMulShape(1024, 256, 4, 64), true), (130, new MatMulShape(256, 130, 8, 16), true) })
-                yield return new(m, shape, type, optional, optional, CheckFlavor.Plain, Certificate.DefaultLimit, m > 130 ? Certificate.LargestInt8Scale : short.MaxValue, unchecked(seed + m));
+            foreach (var (m, shape, optional) in new[] { (17, new MatMulShape(512, 192, 4, 128), false), (1024, new MatMulShape(512, 4224, 4, 64), false), (33, new MatMulShape(300, 77, 4, 32), true), (1, new MatMulShape(1024, 256, 4, 64), true), (130, new MatMulShape(256, 130, 8, 16), true) })
+                yield return new(m, shape, type, optional, optional, CheckFlavor.Plain, Certificate.DefaultLimit, m == 1024 ? Certificate.LargestInt8Scale : short.MaxValue, unchecked(seed + m));
         }
     }
 

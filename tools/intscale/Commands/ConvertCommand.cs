@@ -14,7 +14,7 @@ internal static class ConvertCommand
         var block = Cli.Number("--block-size", "Weights that share a scale: 16, 32, 64, 128 or 256.", 128);
         var method = new Option<string>("--method") { Description = "mse: per block the clip of least weight error; rtn: round to nearest.", DefaultValueFactory = _ => "mse" };
         method.AcceptOnlyFromAmong("mse", "rtn");
-        var amplifier = new Option<string>("--amplifier") { Description = "auto: per channel, the largest certified; an integer such as 1024: one for all; paper: the paper's heuristic.", DefaultValueFactory = _ => "auto" };
+        var amplifier = new Option<string>("--amplifier") { Description = "auto: per channel, the largest certified, or the one of least error where --largest-scale is 127 or less; an integer such as 1024: one for all; paper: the paper's heuristic.", DefaultValueFactory = _ => "auto" };
         var limit = Cli.OptionalNumber<long>("--max-accumulator", "Limit of the overflow certificate, at most 2147483647. Default: 134217727 for 4 bits, which leaves GPU kernels four bits; 2147483647 for 8.");
         var largest = Cli.Number("--largest-scale", "Largest integer scale, at most 32767. 15: codes times their scale fit int8, and prefill on Hopper is faster, for some accuracy.", (int)short.MaxValue);
         var include = new Option<string[]>("--include") { Description = "Rewrite only nodes whose name matches this glob (* and ?); may be repeated.", DefaultValueFactory = _ => [] };
@@ -146,7 +146,7 @@ internal static class ConvertCommand
 
         PrintSkipped(r.Skipped);
         foreach (var l in r.Layers.Where(l => l.LoweredChannels > 0))
-            Console.WriteLine($"note: {l.Name}: the amplifier of {l.LoweredChannels} of {l.N} channels was lowered to pass the accumulator limit");
+            Console.WriteLine($"note: {l.Name}: the amplifier of {l.LoweredChannels} of {l.N} channels was lowered to pass the accumulator limit or the largest scale");
         if (r.Layers.Count == 0) return;
         Console.WriteLine($"{r.Layers.Count} layers rewritten, {r.Skipped.Count} matrix products left alone; {Cli.Bytes(r.BytesBefore)} -> {Cli.Bytes(r.BytesAfter)}"
             + F($" ({r.BytesBefore / (double)r.BytesAfter:F2}x smaller); every layer is certified: int32 cannot overflow."));
