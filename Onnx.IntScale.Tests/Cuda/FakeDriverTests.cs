@@ -60,6 +60,9 @@ public sealed class FakeDriverTests
         Assert.Equal(2, run.Code);
         Assert.Contains("--m 97: no case has so many rows of A", run.Error, StringComparison.Ordinal);
         Assert.DoesNotContain("mismatches", run.Out, StringComparison.Ordinal);
+        var none = Bench(["cuda-check", "--scaled", "--cases", "0"], ("FAKE_CAPABILITY", "9"));
+        Assert.Equal(2, none.Code);
+        Assert.Contains("--scaled --cases 0: no case", none.Error, StringComparison.Ordinal);
     }
 
     private static (int Code, string Out, string Error) Check((string Name, string Value) setting) =>

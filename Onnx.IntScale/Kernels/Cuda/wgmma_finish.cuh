@@ -48,6 +48,19 @@ struct PartialSums {
     }
 };
 
+// Stages sixteen tokens of a lane, groups j and j + 1 of eight; pack(a, b) makes 16 bits of each.
+template <class T, class Pack>
+__device__ __forceinline__ void stage_groups(const Channels& channels, const float* a_scales, const Accumulator<T>& acc, int j, u32 row, Pack pack) {
+    u32 pairs[4];
+#pragma unroll
+    for (int i = 0; i < 2; i++) {
+        float y[4];
+        finish_four<T::kFold>(channels, a_scales + (j + i) * 8, acc + 4 * (j + i), y);
+        pairs[2 * i] = pack(y[0], y[1]), pairs[2 * i + 1] = pack(y[2], y[3]);
+    }
+    stage_sixteen(row, pairs);
+}
+
 // A warpgroup's part of a whole tile of one type without bias, which is the usual one: nothing to ask for each element or line.
 template <class T, bool kHalf>
 __device__ __forceinline__ void finish_usual(const Params& p, const Channels& channels, const float* a_scales, const Accumulator<T>& acc, u32 row, const u8* staging, int token0, int n0) {
@@ -60,16 +73,7 @@ __device__ __forceinline__ void finish_usual(const Params& p, const Channels& ch
     for (int first = 0; first < T::kTokens / 8; first += kAtOnce) {
         if (first > 0) warpgroup_barrier();
 #pragma unroll
-        for (int j = first; j < first + kAtOnce; j += 2) {
-            u32 pairs[4];
-#pragma unroll
-            for (int i = 0; i < 2; i++) {
-                float y[4];
-                finish_four<T::kFold>(channels, a_scales + (j + i) * 8, acc + 4 * (j + i), y);
-                pairs[2 * i] = pack_two<kHalf>(y[0], y[1]), pairs[2 * i + 1] = pack_two<kHalf>(y[2], y[3]);
-            }
-            stage_sixteen(row + (j - first) * 8 * kStagePitch, pairs);
-        }
+        for (int j = first; j < first + kAtOnce; j += 2) stage_groups<T>(channels, a_scales, acc, j, row + (j - first) * 8 * kStagePitch, [](float a, float b) { return pack_two<kHalf>(a, b); });
         warpgroup_barrier();
 #pragma unroll
         for (int line = 0; line < kAtOnce / 2; line++, y += sixteen_rows) *reinterpret_cast<uint4*>(y) = *reinterpret_cast<const uint4*>(from + line * 16 * kStagePitch);
@@ -120,15 +124,7 @@ __device__ __forceinline__ void finish(const Params& p, const Work& work, u8* sh
             if (token0 + first * 8 >= p.m) break;
             if (first > 0) warpgroup_barrier();
 #pragma unroll
-            for (int j = first; j < first + kAtOnce; j += 2) {
-                u32 pairs[4];
-#pragma unroll
-                for (int i = 0; i < 2; i++) {
-                    finish_four<T::kFold>(channels, a_scales + (j + i) * 8, acc + 4 * (j + i), y);
-                    pairs[2 * i] = pack_two(y[0], y[1], half), pairs[2 * i + 1] = pack_two(y[2], y[3], half);
-                }
-                stage_sixteen(row + (j - first) * 8 * kStagePitch, pairs);
-            }
+            for (int j = first; j < first + kAtOnce; j += 2) stage_groups<T>(channels, a_scales, acc, j, row + (j - first) * 8 * kStagePitch, [&](float a, float b) { return pack_two(a, b, half); });
             warpgroup_barrier();
             store_staged(p, staging, T::kStagedTokens, n0, [&](int i) { return token0 + first * 8 + i; });
         }

@@ -21,11 +21,11 @@ struct Place {
 
 template <class T>
 struct ScaledConsumer {
-    int count;             // stages of a tile
+    int count;                        // stages of a tile
     bool first_lane, primed = false;  // primed: whether the last tile's last stages unpacked and loaded this one's first ones
     u32 full, code_full, span_full;   // barriers of the first activations, codes and span; the empty ones lie behind them
-    u32 tile;              // the first place's activations
-    u32 codes;             // the lane's codes of the first place
+    u32 tile;                         // the first place's activations
+    u32 codes;                        // the lane's codes of the first place
     u32 spans;
     SpanRow<T::kBlock> upper, lower;  // the same for all tiles, which begin with channels that are multiples of 128
     Place<T::kStages> tokens;         // multiplied next
@@ -33,9 +33,9 @@ struct ScaledConsumer {
     Place<2> span;                    // their scales'
     int load_stage = 0;               // of the tile
     bool ready = false, code_ready = false;  // whether what is multiplied next, loaded next, has come
-    u32 up[4], low[4];                // codes as they are stored, and their scales
+    u32 up[4], low[4];                       // codes as they are stored, and their scales
     int up_scales[T::kParts], low_scales[T::kParts];
-    u32 fragments[2][4][4];           // codes as they are multiplied
+    u32 fragments[2][4][4];                  // codes as they are multiplied
 
     __device__ __forceinline__ ScaledConsumer(const Params& p, u8* shared, const Barriers<T>& barriers, const Slice& slice, int r, int row)
         : count(slice.count), first_lane(threadIdx.x % 32 == 0), full(barriers.full(0)), code_full(barriers.code_full(0)), span_full(barriers.span_full(0)),

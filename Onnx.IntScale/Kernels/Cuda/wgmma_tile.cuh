@@ -23,11 +23,11 @@ struct Tile {
     static constexpr bool kScaled = kFold == Fold::kScaled;
     static_assert((kStages & (kStages - 1)) == 0 && kStages >= 4);
 
-    static constexpr bool kSplits = kTokens <= 128;  // whether K may be: the partial sums of more tokens would not fit where the stages were
-    static constexpr int kMostSlices = 4;            // of K
-    static constexpr int kTogether = kScaled ? 4 : 1;  // tiles of tokens that share codes while those are in L2
-    static constexpr int kRowGroups = 2;                // warpgroups that multiply
-    static constexpr int kRows = 64 * kRowGroups;       // channels of a thread block
+    static constexpr bool kSplits = kTokens <= 128;      // whether K may be: the partial sums of more tokens would not fit where the stages were
+    static constexpr int kMostSlices = 4;                // of K
+    static constexpr int kTogether = kScaled ? 4 : 1;    // tiles of tokens that share codes while those are in L2
+    static constexpr int kRowGroups = 2;                 // warpgroups that multiply
+    static constexpr int kRows = 64 * kRowGroups;        // channels of a thread block
     static constexpr int kConsumers = 128 * kRowGroups;  // threads that multiply
     static constexpr int kThreads = kConsumers + 128;
     static constexpr bool kAhead = kTokens <= 64;  // registers for the sums of two groups

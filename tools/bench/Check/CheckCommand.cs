@@ -13,7 +13,7 @@ internal static class CheckCommand
         var cases = new Option<int>("--cases") { Description = "Random cases, on top of those at the edges of tiles.", DefaultValueFactory = _ => 200 };
         var every = new Option<int>("--every") { Description = "Run only one case in so many, for tools that slow kernels down.", DefaultValueFactory = _ => 1 };
         var m = new Option<int>("--m") { Description = "Only cases of so many rows of A." };
-        var scaled = new Option<bool>("--scaled") { Description = "Only cases whose codes carry their scales (compute capability 9.0), --cases of them." };
+        var scaled = new Option<bool>("--scaled") { Description = "Instead of those at the edges of tiles and random ones, --cases whose codes carry their scales (compute capability 9.0)." };
         var layers = new Option<bool>("--layers") { Description = "Also layers of language models, at the sizes that are timed." };
         var sessions = new Option<bool>("--sessions") { Description = "Also the operator inside ONNX Runtime, against the CPU's." };
         var device = new Option<int>("--device") { Description = "Number of the GPU." };
@@ -74,9 +74,10 @@ internal static class CheckCommand
     {
         using var check = new KernelCheck(device);
         Console.WriteLine($"{check.Device}, seed {seed}");
-        IEnumerable<CheckCase> all = scaled ? CheckCase.Scaled(seed, random) : [.. CheckCase.Edges(seed), .. CheckCase.Random(seed, random), .. CheckCase.Scaled(seed, random / 4), .. layers ? CheckCase.Layers(seed) : []];
+        IEnumerable<CheckCase> drawn = scaled ? CheckCase.Scaled(seed, random) : [.. CheckCase.Edges(seed), .. CheckCase.Random(seed, random), .. CheckCase.Scaled(seed, random / 4)];
+        IEnumerable<CheckCase> all = [.. drawn, .. layers ? CheckCase.Layers(seed) : []];
         var cases = all.Where(c => m == 0 || c.M == m).Where((_, i) => i % every == 0).ToList();
-        if (cases.Count == 0) throw new BenchException($"--m {m}: no case has so many rows of A; take one of the edges of tiles, such as 17 or 128, or more --cases");
+        if (cases.Count == 0) throw new BenchException(m == 0 ? $"--scaled --cases {random}: no case; ask for at least one" : $"--m {m}: no case has so many rows of A; take one of the edges of tiles, such as 17 or 128, or more --cases");
         var (done, wrong) = (0, 0);
         var kernels = new SortedDictionary<string, int>(StringComparer.Ordinal);
         foreach (var c in cases)
