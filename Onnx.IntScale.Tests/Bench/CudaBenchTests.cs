@@ -10,12 +10,12 @@ public sealed class CudaBenchTests
     public void Run_TwoShapes_GivesARowForEachOperatorAndM()
     {
         var options = new CudaBenchOptions(
-            [new(192, 40, 4, 64), new(256, 96, 4, 32)], [1, 5], CudaOperator.All, Nodes: 3, SecondsPerRow: 0.001, short.MaxValue, Graphs: true, Roofline.Default, Cuda: false);
+            [new(192, 40, 4, 64), new(256, 96, 4, 32)], [1, 5], CudaOperator.All, Sets: 3, Repeats: 2, SecondsPerRow: 0.001, TimeSpan.FromMilliseconds(1), short.MaxValue, Graphs: true, Roofline.Default, Cuda: false);
         var (runUs, rows) = CudaBench.Run(options, _ => { });
         Assert.True(runUs > 0);
         // All but the one that needs a Hopper GPU.
         Assert.Equal(2 * 2 * (CudaOperator.All.Count - 1), rows.Count);
-        Assert.All(rows, r => Assert.True(r.Us > 0 && r.Ratio > 0 && r.Nodes == 3));
+        Assert.All(rows, r => Assert.True(r.Us > 0 && r.Ratio > 0 && r.Nodes == 6));
         // One of ONNX Runtime's is the best of each line-up, and is what it is compared with.
         Assert.Equal(4, rows.Count(r => r.Best));
         Assert.All(rows.Where(r => r.Best), r => Assert.Equal(1, r.Ratio));
@@ -28,8 +28,8 @@ public sealed class CudaBenchTests
     [InlineData(4096, 128256, 5, 5)] // of 1.05 GB each
     [InlineData(65536, 65536, 1, 1)]
     [InlineData(64, 64, 64, 64)]
-    public void NodesFor_IsAtLeast24WithinMemory(int k, int n, int least, int most) =>
-        Assert.InRange(CudaBench.NodesFor(new(k, n, 4, 128)), least, most);
+    public void SetsFor_IsAtLeast24WithinMemory(int k, int n, int least, int most) =>
+        Assert.InRange(CudaBench.SetsFor(new(k, n, 4, 128)), least, most);
 
     [Fact]
     public void Check_WeightsOfAnotherSeed_AreFound()
@@ -39,8 +39,8 @@ public sealed class CudaBenchTests
         var shape = new MatMulShape(128, 64, 4, 32);
         WeightSet[] right = [RandomCodes.Draw(shape, 1, 0.1)], wrong = [RandomCodes.Draw(shape, 2, 0.1)];
         var operators = CudaOperator.All.Where(o => o.Name is CudaOperator.Reference or CudaOperator.Ours).ToList();
-        foreach (var op in operators) NodesModel.Write(folder[op.FileName], op, op.Form == WeightForm.Float ? right : wrong);
-        var sessions = operators.Select(o => new NodeSession(host, o, folder[o.FileName])).ToList();
+        foreach (var op in operators) NodesModel.Write(folder[op.FileName], op, op.Form == WeightForm.Float ? right : wrong, repeats: 2);
+        var sessions = operators.Select(o => new NodeSession(host, o, folder[o.FileName], repeats: 2)).ToList();
         using var values = new RandomTensors(1).Normal("A", 2 * shape.K, 1);
         using var a = host.Tensor(Microsoft.ML.OnnxRuntime.Tensors.TensorElementType.Float16, 2, shape.K);
         using var y = host.Tensor(Microsoft.ML.OnnxRuntime.Tensors.TensorElementType.Float16, 2, shape.N);
@@ -99,7 +99,7 @@ public sealed class CudaBenchTests
             LlamaModel.Write(Path.Combine(folder[$"{form}"], "model.onnx"), tiny, new LlamaOptions(form, RandomCodes: true, PackedQkv: packed), replace: false, _ => { });
         var options = new CudaModelOptions(
             [.. Enum.GetNames<WeightForm>().Select(f => Path.Combine(folder[f], "model.onnx"))],
-            Prefill: 40, Batches: [1, 3], Past: 20, SecondsPerModel: 0.001, FpAIntB: true, Graphs: true, MinAgreement: 0.8, Cuda: false);
+            Prefill: 40, Batches: [1, 3], Past: 20, SecondsPerModel: 0.001, TimeSpan.Zero, FpAIntB: true, Graphs: true, MinAgreement: 0.8, Cuda: false);
         var (loads, rows) = CudaModelBench.Run(options, _ => { });
         Assert.Equal(["Float", "MatMulNBits4", "MatMulNBits4 fpA_intB", "IntScale4"], loads.Select(l => l.Model));
         Assert.Equal(3 * 4, rows.Count);

@@ -8,14 +8,16 @@ namespace Onnx.IntScale.Bench;
 /// <param name="Shapes">Weight matrices.</param>
 /// <param name="M">Numbers of rows of A.</param>
 /// <param name="Operators">In the order of their turns; one is the float16 product.</param>
-/// <param name="Nodes">Nodes of a graph, or 0 for as many as <see cref="CudaBench.NodesFor"/> says.</param>
+/// <param name="Sets">Weight sets of a graph, or 0 for as many as <see cref="CudaBench.SetsFor"/> says.</param>
+/// <param name="Repeats">Nodes of each weight set: a graph has so many times the sets.</param>
 /// <param name="SecondsPerRow">Time for each operator at each shape.</param>
+/// <param name="Turn">How long an operator runs before the next one's turn; the first half is not counted.</param>
 /// <param name="LargestScale">Of the integer scales.</param>
 /// <param name="Graphs">Whether runs are replayed from CUDA graphs.</param>
 /// <param name="Roofline">What the GPU can do.</param>
 /// <param name="Cuda">Whether there is to be a GPU; without, everything runs on the CPU, to test the benchmark itself.</param>
 internal sealed record CudaBenchOptions(
-    IReadOnlyList<MatMulShape> Shapes, IReadOnlyList<int> M, IReadOnlyList<CudaOperator> Operators, int Nodes, double SecondsPerRow, int LargestScale, bool Graphs, Roofline Roofline, bool Cuda);
+    IReadOnlyList<MatMulShape> Shapes, IReadOnlyList<int> M, IReadOnlyList<CudaOperator> Operators, int Sets, int Repeats, double SecondsPerRow, TimeSpan Turn, int LargestScale, bool Graphs, Roofline Roofline, bool Cuda);
 
 /// <summary>What was measured.</summary>
 /// <param name="RunUs">Median time of a Run over a graph of one tiny node: what any Run costs, however many nodes it has.</param>
@@ -25,14 +27,14 @@ internal sealed record CudaBenchResult(double RunUs, IReadOnlyList<CudaRow> Rows
 /// <summary>Shape → write every operator's model and open it → M: check what they compute, time them in turn.</summary>
 internal static class CudaBench
 {
-    // What a Run costs by itself, some 20 µs, is then less than 1 µs of a node's time.
-    private const int LeastNodes = 24;
-    private const int MostNodes = 64;
+    private const int LeastSets = 24;
+    private const int MostSets = 64;
     private const long MostHalfBytes = 6_000_000_000;
     private const long L2Unknown = 50 << 20;
 
     // .NET compiles a method again, optimized, when it was called 30 times and no new one was called for 100 ms; until then times shrink.
-    private const int WarmUpRuns = 60;
+    private const int FirstWarmUpRuns = 60;
+    private const int WarmUpRuns = 8;
     private static readonly TimeSpan WarmUp = TimeSpan.FromSeconds(0.3);
     private static readonly TimeSpan FirstWarmUp = TimeSpan.FromSeconds(1);
 
@@ -47,20 +49,20 @@ internal static class CudaBench
         foreach (var shape in options.Shapes)
         {
             using var folder = new ScratchFolder();
-            var nodes = options.Nodes > 0 ? options.Nodes : NodesFor(shape);
-            progress($"{shape.K} x {shape.N}: making {nodes} weight sets");
-            var sets = Enumerable.Range(0, nodes).Select(i => RandomCodes.Draw(shape, (ulong)(i + 1), 1 / Math.Sqrt(shape.K), options.LargestScale)).ToList();
+            var count = options.Sets > 0 ? options.Sets : SetsFor(shape);
+            progress($"{shape.K} x {shape.N}: making {count} weight sets");
+            var sets = Enumerable.Range(0, count).Select(i => RandomCodes.Draw(shape, (ulong)(i + 1), 1 / Math.Sqrt(shape.K), options.LargestScale)).ToList();
             var sessions = new List<NodeSession>();
             try
             {
                 foreach (var op in options.Operators.Where(o => !o.HopperLayout || (options.Cuda && HopperCodes.Suits(shape))))
                 {
                     var path = folder[op.FileName];
-                    if (!File.Exists(path)) NodesModel.Write(path, op, sets);
+                    if (!File.Exists(path)) NodesModel.Write(path, op, sets, options.Repeats);
                     progress($"{shape.K} x {shape.N}: opening {op.Name}");
                     try
                     {
-                        sessions.Add(new NodeSession(host, op, path));
+                        sessions.Add(new NodeSession(host, op, path, options.Repeats));
                     }
                     catch (OnnxRuntimeException e) when (op.HopperLayout)
                     {
@@ -70,7 +72,7 @@ internal static class CudaBench
 
                 foreach (var m in options.M)
                 {
-                    var lineup = Measure(host, sessions, sets, m, rows.Count == 0 ? FirstWarmUp : WarmUp, options, progress);
+                    var lineup = Measure(host, sessions, sets, m, rows.Count == 0, options, progress);
                     rows.AddRange(lineup);
                     progress($"{shape.K} x {shape.N}, M={m}: " + string.Join(", ", lineup.Select(r => Text.F($"{r.Operator} {r.Us:F1} µs"))));
                 }
@@ -85,11 +87,11 @@ internal static class CudaBench
     }
 
     /// <summary>Weight sets that no cache holds: at least 24, and so many that int4 weights exceed 4 times the L2 cache; fewer where they would pass 6 GB in float16.</summary>
-    public static int NodesFor(MatMulShape shape)
+    public static int SetsFor(MatMulShape shape)
     {
         var l2 = Gpu.First()?.L2Bytes is > 0 and var bytes ? bytes : L2Unknown;
-        var nodes = Math.Clamp((4 * l2 / ((long)shape.N * shape.RowBytes)) + 1, LeastNodes, MostNodes);
-        return (int)Math.Max(1, Math.Min(nodes, MostHalfBytes / ((long)shape.K * shape.N * sizeof(ushort))));
+        var sets = Math.Clamp((4 * l2 / ((long)shape.N * shape.RowBytes)) + 1, LeastSets, MostSets);
+        return (int)Math.Max(1, Math.Min(sets, MostHalfBytes / ((long)shape.K * shape.N * sizeof(ushort))));
     }
 
     /// <summary>What a Run costs: one of a single MatMul that is next to nothing.</summary>
@@ -98,17 +100,17 @@ internal static class CudaBench
         using var folder = new ScratchFolder();
         var shape = new MatMulShape(32, 32, 4, 32);
         var op = CudaOperator.All.Single(o => o.Name == CudaOperator.Reference);
-        NodesModel.Write(folder[op.FileName], op, [RandomCodes.Draw(shape, 1, 1)]);
-        using var session = new NodeSession(host, op, folder[op.FileName]);
+        NodesModel.Write(folder[op.FileName], op, [RandomCodes.Draw(shape, 1, 1)], repeats: 1);
+        using var session = new NodeSession(host, op, folder[op.FileName], repeats: 1);
         using var a = host.Tensor(TensorElementType.Float16, 1, shape.K);
         using var y = host.Tensor(TensorElementType.Float16, 1, shape.N);
         session.Bind(a, [y]);
-        var times = PairedTimer.Measure([session.Run], WarmUp, WarmUp, WarmUpRuns);
+        var times = PairedTimer.Measure([session.Run], WarmUp, WarmUp, FirstWarmUpRuns);
         return PairedTimer.Median(times[0]) * 1e6;
     }
 
     private static List<CudaRow> Measure(
-        CudaHost host, List<NodeSession> sessions, IReadOnlyList<WeightSet> sets, int m, TimeSpan warmUp, CudaBenchOptions options, Action<string> progress)
+        CudaHost host, List<NodeSession> sessions, IReadOnlyList<WeightSet> sets, int m, bool first, CudaBenchOptions options, Action<string> progress)
     {
         var shape = sets[0].Shape;
         using var values = new RandomTensors(m).Normal($"A{shape.K}", (long)m * shape.K, 1);
@@ -135,10 +137,11 @@ internal static class CudaBench
             }
 
             CudaCheck.Run(host, sessions, sets, activations, y, where);
-            var times = PairedTimer.Measure([.. sessions.Select(s => (Action)s.Run)], TimeSpan.FromSeconds(options.SecondsPerRow * sessions.Count), warmUp, WarmUpRuns);
+            var (warmUp, warmUpRuns) = first ? (FirstWarmUp, FirstWarmUpRuns) : (WarmUp, WarmUpRuns);
+            var times = PairedTimer.Measure([.. sessions.Select(s => (Action)s.Run)], TimeSpan.FromSeconds(options.SecondsPerRow * sessions.Count), warmUp, warmUpRuns, options.Turn);
             // What was timed are other runs than those checked, replayed ones where there are CUDA graphs.
             if (host.Graphs) CudaCheck.Run(host, sessions, sets, activations, y, $"{where}, replayed");
-            return Rows(sessions, times, shape, m, sets.Count, options.Roofline);
+            return Rows(sessions, times, shape, m, sets.Count * options.Repeats, options.Roofline);
         }
         finally
         {

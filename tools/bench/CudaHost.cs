@@ -52,7 +52,7 @@ internal sealed class CudaHost : IDisposable
     {
         using var binding = _copy.CreateIoBinding();
         using var run = new RunOptions();
-        binding.BindInput(NodesModel.A, from);
+        binding.BindInput(NodesModel.A(0), from);
         binding.BindOutput(NodesModel.Y(0), to);
         binding.SynchronizeBoundInputs();
         _copy.RunWithBinding(run, binding);

@@ -18,7 +18,7 @@ internal sealed record CudaKernelRow(MatMulShape Shape, int M, int Sets, string 
 /// <summary>What to time.</summary>
 /// <param name="Shapes">Weight matrices.</param>
 /// <param name="M">Numbers of rows of A.</param>
-/// <param name="Sets">Weight sets, or 0 for as many as <see cref="CudaBench.NodesFor"/> says.</param>
+/// <param name="Sets">Weight sets, or 0 for as many as <see cref="CudaBench.SetsFor"/> says.</param>
 /// <param name="Rounds">Rounds, in which the variants take turns.</param>
 /// <param name="LargestScale">Of the integer scales.</param>
 /// <param name="Graphs">Whether the calls are replayed from a CUDA graph; otherwise the host launches each.</param>
@@ -60,7 +60,7 @@ internal sealed unsafe class CudaKernelBench : IDisposable
         var rows = new List<CudaKernelRow>();
         foreach (var shape in options.Shapes)
         {
-            var count = options.Sets > 0 ? options.Sets : CudaBench.NodesFor(shape);
+            var count = options.Sets > 0 ? options.Sets : CudaBench.SetsFor(shape);
             progress($"{shape.K} x {shape.N}, block {shape.BlockSize}: making {count} weight sets");
             var sets = Enumerable.Range(0, count).Select(i => RandomCodes.Draw(shape, (ulong)(i + 1), 1 / Math.Sqrt(shape.K), options.LargestScale)).ToList();
             var facts = new WeightFacts(false, sets.Max(s => s.MaxAccumulator), sets.Max(s => s.Scales.Max()));

@@ -9,12 +9,13 @@ namespace Onnx.IntScale.Bench;
 /// <param name="Batches">Sequences that are decoded at once.</param>
 /// <param name="Past">Tokens before the one that is decoded.</param>
 /// <param name="SecondsPerModel">Time for each model and phase.</param>
+/// <param name="Turn">How long a model runs before the next one's turn; the first half is not counted.</param>
 /// <param name="FpAIntB">Whether models with MatMulNBits are run a second time, with ONNX Runtime's CUTLASS kernels.</param>
 /// <param name="Graphs">Whether runs are replayed from CUDA graphs.</param>
 /// <param name="MinAgreement">Share of positions at which each model must have the same top token as one of the others.</param>
 /// <param name="Cuda">Whether there is to be a GPU; without, everything runs on the CPU, to test the benchmark itself.</param>
 internal sealed record CudaModelOptions(
-    IReadOnlyList<string> Models, int Prefill, IReadOnlyList<int> Batches, int Past, double SecondsPerModel, bool FpAIntB, bool Graphs, double MinAgreement, bool Cuda);
+    IReadOnlyList<string> Models, int Prefill, IReadOnlyList<int> Batches, int Past, double SecondsPerModel, TimeSpan Turn, bool FpAIntB, bool Graphs, double MinAgreement, bool Cuda);
 
 /// <summary>One model's result in one phase.</summary>
 /// <param name="Model">Name of its folder, and what else tells it apart.</param>
@@ -103,7 +104,8 @@ internal static class CudaModelBench
                 if (best < options.MinAgreement) throw new BenchException(Text.F($"{models[i].Name}, {phase}: at most {best:P0} of its top tokens are those of another model; not timed"));
             }
 
-            var times = PairedTimer.Measure([.. runs.Select(r => (Action)r.Run)], TimeSpan.FromSeconds(options.SecondsPerModel * runs.Count));
+            var budget = TimeSpan.FromSeconds(options.SecondsPerModel * runs.Count);
+            var times = PairedTimer.Measure([.. runs.Select(r => (Action)r.Run)], budget, budget / 4, 2, options.Turn);
             return [.. models.Select((m, i) =>
             {
                 var seconds = PairedTimer.Median(times[i]);

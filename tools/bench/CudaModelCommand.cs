@@ -20,6 +20,7 @@ internal static class CudaModelCommand
         var prefill = new Option<int>("--prefill") { Description = "Tokens of a first run, batch 1; 0 for none.", DefaultValueFactory = _ => 2048 };
         var batches = new Option<string>("--batches") { Description = "Sequences that are decoded at once, with commas between.", DefaultValueFactory = _ => "1,16" };
         var past = new Option<int>("--past") { Description = "Tokens of each sequence before the one that is decoded.", DefaultValueFactory = _ => 512 };
+        var turn = CudaCommand.TurnOption();
         var seconds = new Option<double>("--seconds") { Description = "Seconds for each model and phase; the models take turns. A warm-up comes on top.", DefaultValueFactory = _ => 2 };
         var fpAIntB = new Option<bool>("--fpa-intb") { Description = "Run models with MatMulNBits a second time, with ep.cuda.fpa_intb_gemm=1." };
         var graph = new Option<bool>("--graph") { Description = "Replay every model's runs from a CUDA graph (enable_cuda_graph), which leaves out the host's time to launch kernels." };
@@ -36,7 +37,7 @@ internal static class CudaModelCommand
               bench cuda-model --models /tmp/8b-fp16,/tmp/8b-nbits,/tmp/8b-int4 --batches 1,16 --graph --json
             """)
         {
-            models, prefill, batches, past, seconds, fpAIntB, graph, agreement, ep, json,
+            models, prefill, batches, past, seconds, turn, fpAIntB, graph, agreement, ep, json,
         };
         command.SetAction(parsed =>
         {
@@ -44,7 +45,7 @@ internal static class CudaModelCommand
                 [.. CpuCommand.Parts("--models", parsed.GetValue(models)!).Select(ModelFile.Resolve)],
                 parsed.GetValue(prefill),
                 CpuCommand.Numbers("--batches", parsed.GetValue(batches)!),
-                parsed.GetValue(past), parsed.GetValue(seconds), parsed.GetValue(fpAIntB), parsed.GetValue(graph), parsed.GetValue(agreement),
+                parsed.GetValue(past), parsed.GetValue(seconds), CudaCommand.Turn(parsed.GetValue(turn)), parsed.GetValue(fpAIntB), parsed.GetValue(graph), parsed.GetValue(agreement),
                 CudaCommand.IsCuda(parsed.GetValue(ep)!));
             if (options.Prefill < 0 || options.Past < 1) throw new BenchException("--prefill must not be negative, --past must be positive");
             var (loads, rows) = CudaModelBench.Run(options, Console.Error.WriteLine);

@@ -5,7 +5,7 @@ namespace Onnx.IntScale.Bench;
 /// <param name="N">Output channels.</param>
 /// <param name="M">Rows of activations (tokens).</param>
 /// <param name="BlockSize">Weights that share a scale.</param>
-/// <param name="Nodes">Nodes of the graph, each with weights of its own.</param>
+/// <param name="Nodes">Nodes of the graph.</param>
 /// <param name="Operator">Name of the operator (<see cref="CudaOperator"/>).</param>
 /// <param name="Us">Median time of one Run / nodes, in microseconds.</param>
 /// <param name="Tops">2·M·N·K operations over that time, in 10^12 a second.</param>

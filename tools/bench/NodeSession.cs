@@ -4,7 +4,11 @@ using Microsoft.ML.OnnxRuntime;
 namespace Onnx.IntScale.Bench;
 
 /// <summary>One operator's model of many nodes, its input and outputs bound on the device: nothing is copied when it runs.</summary>
-internal sealed class NodeSession(CudaHost host, CudaOperator op, string path) : IDisposable
+/// <param name="host">Where it runs.</param>
+/// <param name="op">The operator.</param>
+/// <param name="path">Its <see cref="NodesModel"/>.</param>
+/// <param name="repeats">Nodes of each weight set.</param>
+internal sealed class NodeSession(CudaHost host, CudaOperator op, string path, int repeats) : IDisposable
 {
     private readonly InferenceSession _session = host.Open(path, op.Config, allOnDevice: true);
     private OrtIoBinding? _binding;
@@ -13,13 +17,17 @@ internal sealed class NodeSession(CudaHost host, CudaOperator op, string path) :
     /// <summary>The operator.</summary>
     public CudaOperator Operator => op;
 
-    /// <summary>Makes further runs use these tensors. Other shapes have CUDA graphs of their own, which are told apart by the number of rows.</summary>
+    /// <summary>Makes further runs use these tensors, an output for each weight set, which all of its nodes write. Other shapes have CUDA graphs of their own, which are told apart by the number of rows.</summary>
     public void Bind(OrtValue a, IReadOnlyList<OrtValue> y)
     {
         Unbind();
         _binding = _session.CreateIoBinding();
-        _binding.BindInput(NodesModel.A, a);
-        for (var i = 0; i < y.Count; i++) _binding.BindOutput(NodesModel.Y(i), y[i]);
+        for (var r = 0; r < repeats; r++)
+        {
+            _binding.BindInput(NodesModel.A(r), a);
+            for (var i = 0; i < y.Count; i++) _binding.BindOutput(NodesModel.Y((r * y.Count) + i), y[i]);
+        }
+
         _run = new();
         if (host.Graphs) _run.AddRunConfigEntry("gpu_graph_id", a.GetTensorTypeAndShape().Shape[0].ToString(CultureInfo.InvariantCulture));
     }

@@ -3,30 +3,38 @@ using DataType = Onnx.TensorProto.Types.DataType;
 namespace Onnx.IntScale.Bench;
 
 /// <summary>
-/// A model of independent nodes, as a model has many layers: A [M, K] float16 → Y0 ... [M, N] float16, one for each weight set.
-/// Weights lie in a file beside it, so that they may pass 2 GB and are mapped when the model is loaded.
+/// A model of independent nodes, as a model has many layers: A [M, K] float16 → Y [M, N] float16, for each weight set one node and, where
+/// sets are to be used again, one more after all others. Weights lie in a file beside it, so that they may pass 2 GB and are mapped when the model is loaded.
 /// </summary>
 internal static class NodesModel
 {
-    /// <summary>Name of the input.</summary>
-    public const string A = "A";
+    /// <summary>Name of the input of the nodes that use weights for time r. Inputs of the same name would make them the same node to ONNX Runtime.</summary>
+    public static string A(int r) => $"A{r}";
 
     /// <summary>Name of output i.</summary>
     public static string Y(int i) => $"Y{i}";
 
-    /// <summary>Writes the model of an operator.</summary>
-    public static void Write(string path, CudaOperator op, IReadOnlyList<WeightSet> sets)
+    /// <summary>Writes the model of an operator: sets.Count · repeats nodes.</summary>
+    public static void Write(string path, CudaOperator op, IReadOnlyList<WeightSet> sets, int repeats)
     {
         using var writer = new ModelWriter(path) { Flush = false };
         var shape = sets[0].Shape;
-        var graph = new GraphProto { Name = "bench", Input = { Value(A, shape.K) } };
+        var graph = new GraphProto { Name = "bench", Input = { Enumerable.Range(0, repeats).Select(r => Value(A(r), shape.K)) } };
         for (var i = 0; i < sets.Count; i++)
         {
-            var matMul = new NodeProto { Name = $"node{i}", OpType = "MatMul", Input = { A, $"B{i}" }, Output = { Y(i) } };
+            var matMul = new NodeProto { Name = $"node{i}", OpType = "MatMul", Input = { A(0), $"B{i}" }, Output = { Y(i) } };
             LinearForm.Write(graph, writer, matMul, op.HopperLayout ? HopperCodes.Of(sets[i]) : sets[i], op.Form, ElementType.Float16);
             if (op.HopperLayout) graph.Node[^1].Attribute.Add(HopperCodes.Attribute);
-            graph.Output.Add(Value(Y(i), shape.N));
         }
+
+        foreach (var i in Enumerable.Range(sets.Count, sets.Count * (repeats - 1)))
+        {
+            var again = graph.Node[i % sets.Count].Clone();
+            (again.Name, again.Input[0], again.Output[0]) = ($"node{i}", A(i / sets.Count), Y(i));
+            graph.Node.Add(again);
+        }
+
+        graph.Output.Add(graph.Node.Select(n => Value(n.Output[0], shape.N)));
 
         writer.Commit(new ModelProto
         {
@@ -49,8 +57,8 @@ internal static class NodesModel
         Graph = new GraphProto
         {
             Name = "copy",
-            Node = { new NodeProto { Name = "copy", OpType = "Identity", Input = { A }, Output = { Y(0) } } },
-            Input = { Any(A) },
+            Node = { new NodeProto { Name = "copy", OpType = "Identity", Input = { A(0) }, Output = { Y(0) } } },
+            Input = { Any(A(0)) },
             Output = { Any(Y(0)) },
         },
     };

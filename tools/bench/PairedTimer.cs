@@ -13,12 +13,20 @@ internal static class PairedTimer
     /// <summary>Seconds that each action took, by action and round, after a warm-up of another quarter of the budget.</summary>
     public static IReadOnlyList<IReadOnlyList<double>> Measure(IReadOnlyList<Action> actions, TimeSpan budget) => Measure(actions, budget, budget / 4, 2);
 
-    /// <summary>The same after a warm-up of at least so long and so many rounds.</summary>
-    public static IReadOnlyList<IReadOnlyList<double>> Measure(IReadOnlyList<Action> actions, TimeSpan budget, TimeSpan warmUp, int warmUpRounds)
+    /// <summary>The same after a warm-up of at least so long and so many rounds, and in turns of at least so long.</summary>
+    /// <param name="actions">What takes turns.</param>
+    /// <param name="budget">How long to measure, at least.</param>
+    /// <param name="warmUp">How long to warm up, at least.</param>
+    /// <param name="warmUpRounds">Rounds of the warm-up, at least.</param>
+    /// <param name="turn">
+    /// How long an action runs again and again before the next one's turn: its time is the median over the second half. A GPU's clocks
+    /// follow what it ran just before, so that in turns of one short run all actions have the clocks that the hungriest of them brings about.
+    /// </param>
+    public static IReadOnlyList<IReadOnlyList<double>> Measure(IReadOnlyList<Action> actions, TimeSpan budget, TimeSpan warmUp, int warmUpRounds, TimeSpan turn = default)
     {
-        Rounds(actions, warmUp, warmUpRounds);
+        Rounds(actions, warmUp, warmUpRounds, TimeSpan.Zero);
         GC.Collect();
-        return Rounds(actions, budget, MinRounds);
+        return Rounds(actions, budget, MinRounds, turn);
     }
 
     /// <summary>The middle value, or the mean of the two middle ones.</summary>
@@ -32,21 +40,33 @@ internal static class PairedTimer
     public static double MedianRatio(IReadOnlyList<double> numerators, IReadOnlyList<double> denominators) =>
         Median(numerators.Zip(denominators, (n, d) => n / d));
 
-    private static IReadOnlyList<IReadOnlyList<double>> Rounds(IReadOnlyList<Action> actions, TimeSpan budget, int minRounds)
+    private static IReadOnlyList<IReadOnlyList<double>> Rounds(IReadOnlyList<Action> actions, TimeSpan budget, int minRounds, TimeSpan turn)
     {
         var times = actions.Select(_ => new List<double>()).ToList();
         var start = Stopwatch.GetTimestamp();
         for (var round = 0; round < minRounds || Stopwatch.GetElapsedTime(start) < budget; round++)
         {
-            for (var turn = 0; turn < actions.Count; turn++)
+            for (var place = 0; place < actions.Count; place++)
             {
-                var i = round % 2 == 0 ? turn : actions.Count - 1 - turn;
-                var before = Stopwatch.GetTimestamp();
-                actions[i]();
-                times[i].Add((Stopwatch.GetTimestamp() - before) / (double)Stopwatch.Frequency);
+                var i = round % 2 == 0 ? place : actions.Count - 1 - place;
+                times[i].Add(Turn(actions[i], turn));
             }
         }
 
         return times;
+    }
+
+    private static double Turn(Action action, TimeSpan turn)
+    {
+        var start = Stopwatch.GetTimestamp();
+        var times = new List<double>();
+        while (true)
+        {
+            var before = Stopwatch.GetTimestamp();
+            action();
+            var after = Stopwatch.GetTimestamp();
+            if (Stopwatch.GetElapsedTime(start, before) >= turn / 2) times.Add((after - before) / (double)Stopwatch.Frequency);
+            if (times.Count > 0 && Stopwatch.GetElapsedTime(start, after) >= turn) return Median(times);
+        }
     }
 }
