@@ -16,8 +16,9 @@ namespace Onnx.IntScale.Bench;
 /// <param name="Graphs">Whether runs are replayed from CUDA graphs.</param>
 /// <param name="Roofline">What the GPU can do.</param>
 /// <param name="Cuda">Whether there is to be a GPU; without, everything runs on the CPU, to test the benchmark itself.</param>
+/// <param name="Library">The file that brings our operator, or null for this program's own.</param>
 internal sealed record CudaBenchOptions(
-    IReadOnlyList<MatMulShape> Shapes, IReadOnlyList<int> M, IReadOnlyList<CudaOperator> Operators, int Sets, int Repeats, double SecondsPerRow, TimeSpan Turn, int LargestScale, bool Graphs, Roofline Roofline, bool Cuda);
+    IReadOnlyList<MatMulShape> Shapes, IReadOnlyList<int> M, IReadOnlyList<CudaOperator> Operators, int Sets, int Repeats, double SecondsPerRow, TimeSpan Turn, int LargestScale, bool Graphs, Roofline Roofline, bool Cuda, string? Library = null);
 
 /// <summary>What was measured.</summary>
 /// <param name="RunUs">Median time of a Run over a graph of one tiny node: what any Run costs, however many nodes it has.</param>
@@ -43,7 +44,7 @@ internal static class CudaBench
     public static CudaBenchResult Run(CudaBenchOptions options, Action<string> progress)
     {
         var rows = new List<CudaRow>();
-        using var host = new CudaHost(options.Cuda, options.Graphs);
+        using var host = new CudaHost(options.Cuda, options.Graphs, options.Library);
         var runUs = RunUs(host);
         progress(Text.F($"a Run of one tiny node: {runUs:F1} µs"));
         foreach (var shape in options.Shapes)

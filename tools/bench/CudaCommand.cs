@@ -17,6 +17,7 @@ internal static class CudaCommand
         var operators = new Option<string>("--operators") { Description = $"Those to measure, with commas between; {CudaOperator.Reference} is always among them.", DefaultValueFactory = _ => string.Join(',', CudaOperator.All.Select(o => o.Name)) };
         var largest = new Option<int>("--largest-scale") { Description = "Largest integer scale; up to 15, codes times their scale fit int8.", DefaultValueFactory = _ => short.MaxValue };
         var graph = new Option<bool>("--graph") { Description = "Replay every operator's runs from a CUDA graph (enable_cuda_graph), which leaves out the host's time to launch kernels." };
+        var library = new Option<string?>("--library") { Description = "A libonnx_intscale to take the operator from, instead of this program's own." };
         var bandwidth = new Option<double>("--bandwidth") { Description = "Roofline: TB/s of the device's memory.", DefaultValueFactory = _ => Roofline.Default.BytesPerSecond / 1e12 };
         var tops = new Option<double>("--tops") { Description = "Roofline: 10^12 int8 operations a second.", DefaultValueFactory = _ => Roofline.Default.OperationsPerSecond / 1e12 };
         var ep = new Option<string>("--ep") { Description = "cuda, or cpu to try the benchmark itself.", DefaultValueFactory = _ => "cuda", Hidden = true };
@@ -31,7 +32,7 @@ internal static class CudaCommand
               bench cuda --graph --block 64 --json
             """)
         {
-            shapes, m, block, sets, repeats, seconds, turn, operators, largest, graph, bandwidth, tops, ep, json,
+            shapes, m, block, sets, repeats, seconds, turn, operators, largest, graph, library, bandwidth, tops, ep, json,
         };
         command.SetAction(parsed =>
         {
@@ -47,7 +48,8 @@ internal static class CudaCommand
                 Largest(parsed.GetValue(largest)),
                 parsed.GetValue(graph),
                 new Roofline(parsed.GetValue(bandwidth) * 1e12, parsed.GetValue(tops) * 1e12),
-                cuda);
+                cuda,
+                parsed.GetValue(library));
             var result = CudaBench.Run(options, Console.Error.WriteLine);
             var typed = $"bench {string.Join(' ', parsed.Tokens.Select(t => t.Value))}";
             var gpu = cuda ? Gpu.First() : null;

@@ -10,16 +10,18 @@ namespace Onnx.IntScale.Bench;
 /// </summary>
 internal sealed class CudaHost : IDisposable
 {
+    private readonly string? _library;
     private readonly InferenceSession _copy;
     private readonly OrtAllocator? _allocator;
 
     /// <summary>Opens the device.</summary>
     /// <param name="cuda">Whether there is to be a GPU.</param>
     /// <param name="graphs">Whether sessions record their second run as a CUDA graph and replay it in later ones.</param>
-    /// <exception cref="BenchException">There is no CUDA execution provider.</exception>
-    public CudaHost(bool cuda, bool graphs)
+    /// <param name="library">The file that brings our operator, or null for this program's own.</param>
+    /// <exception cref="BenchException">There is no CUDA execution provider, or no such library.</exception>
+    public CudaHost(bool cuda, bool graphs, string? library = null)
     {
-        (Cuda, Graphs) = (cuda, cuda && graphs);
+        (Cuda, Graphs, _library) = (cuda, cuda && graphs, library);
         using var options = Options(new Dictionary<string, string>(), graphs: false);
         _copy = new InferenceSession(NodesModel.Copy().ToByteArray(), options);
         if (!cuda) return;
@@ -84,12 +86,31 @@ internal sealed class CudaHost : IDisposable
         _copy.Dispose();
     }
 
+    private void Register(SessionOptions options)
+    {
+        if (_library == null)
+        {
+            IntScaleOps.Register(options);
+            return;
+        }
+
+        try
+        {
+            options.RegisterCustomOpLibrary(Path.GetFullPath(_library));
+        }
+        catch (OnnxRuntimeException e)
+        {
+            options.Dispose();
+            throw new BenchException($"--library: ONNX Runtime cannot use {_library}: {e.Message}");
+        }
+    }
+
     private SessionOptions Options(IReadOnlyDictionary<string, string> config, bool graphs)
     {
         var options = new SessionOptions { LogSeverityLevel = OrtLoggingLevel.ORT_LOGGING_LEVEL_ERROR };
         options.AddSessionConfigEntry("session.use_device_allocator_for_initializers", "1");
         foreach (var (key, value) in config) options.AddSessionConfigEntry(key, value);
-        IntScaleOps.Register(options);
+        Register(options);
         if (!Cuda) return options;
         // The GPU computes; threads that spin beside the one that launches would only disturb it.
         options.IntraOpNumThreads = 1;
