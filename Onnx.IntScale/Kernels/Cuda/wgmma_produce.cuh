@@ -37,7 +37,7 @@ __device__ __forceinline__ Factors<T>& begin_factors(u8* shared, const Barriers<
     return Factors<T>::at(shared, asked % 2);
 }
 
-// Codes: constants, which need not wait for the kernel before.
+// Codes: constants, of which the first need not wait for the kernel before.
 template <class T>
 __device__ __forceinline__ void produce_codes(const Params& p, const TensorMap& codes, u8* shared, const Barriers<T>& barriers, Work work) {
     Slice slice = slice_of<T>(p, work);
@@ -45,18 +45,26 @@ __device__ __forceinline__ void produce_codes(const Params& p, const TensorMap& 
     u32 memory = shared_address(shared + T::kCodesAt);
     // All tiles at once: nobody reads codes again later.
     u64 policy = work.step >= work.tiles_n * work.tiles_m ? evict_first() : evict_normally();
+    int begin = slice.begin * kRowBytes, end = begin + slice.count * kRowBytes, x = begin;
+    int early = min(T::kEarlyStages + p.k / (32 * kStage) * T::kEarlyOf32, (slice.count + 1) / 2), pause = work.tiles_m > 1 ? end : begin + early * kRowBytes;
 #pragma unroll 1
-    for (; work.any(); work = work.next<T>()) {
+    while (work.any()) {
         int row0 = work.row0<T>();
 #pragma unroll 1
-        for (int x = slice.begin * kRowBytes, end = x + slice.count * kRowBytes; x < end; x += kRowBytes, ring.next()) {
+        for (; x < pause; x += kRowBytes, ring.next()) {
             ring.wait_until_empty();
             u32 full = ring.full + ring.at * 16;
             arrive_expecting(full, T::kCodeBytes);
 #pragma unroll
             for (int g = 0; g < T::kRowGroups; g++) tensor_copy(memory + ring.at * T::kCodeBytes + g * 64 * kRowBytes, codes, x, row0 + g * 64, full, policy);
         }
+        if (pause < end) {  // the same tile goes on
+            wait_for_previous_kernel();
+            pause = end;
+            continue;
+        }
         ring.add_nothing(ring_places<T>(slice) - slice.count);
+        work = work.next<T>(), x = begin;
     }
     if (tile_goes_on<T>(slice)) ring.add_nothing(2);
 }
