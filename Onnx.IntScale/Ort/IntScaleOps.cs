@@ -1,6 +1,7 @@
 using System.Diagnostics;
 using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
+using Google.Protobuf;
 using Microsoft.ML.OnnxRuntime;
 
 namespace Onnx.IntScale;
@@ -13,10 +14,12 @@ public static unsafe class IntScaleOps
 {
     private static readonly ConditionalWeakTable<SessionOptions, object> Registered = [];
     private static readonly Lazy<OrtApi> Api = new(() => OrtApi.From(FindApiBase()));
+    private static bool _domainIsKnown;
 
     /// <summary>
     /// Makes sessions created with these options understand <c>com.intscale::MatMulNBitsIntScale</c>. Registering the same options
-    /// again does nothing; don't also load the native library into them.
+    /// again does nothing; don't also load the native library into them. The first call opens a session of a tiny model, and with it
+    /// ONNX Runtime's environment (<see cref="OrtEnv"/>): a program that sets that up with options of its own does so before.
     /// </summary>
     /// <param name="options">Options of sessions to come.</param>
     /// <returns>The options.</returns>
@@ -30,21 +33,55 @@ public static unsafe class IntScaleOps
         lock (Registered)
         {
             if (Registered.TryGetValue(options, out _)) return options;
-            var held = false;
-            try
-            {
-                options.DangerousAddRef(ref held);
-                OpRegistration.Register(Api.Value, (void*)options.DangerousGetHandle(), cuda);
-            }
-            finally
-            {
-                if (held) options.DangerousRelease();
-            }
-
+            MakeDomainKnown();
+            AddTo(options, cuda);
             Registered.Add(options, Registered);
         }
 
         return options;
+    }
+
+    /// <summary>
+    /// Opens a session that knows the operator's domain, once in a process. The first such session enters the domain into a table of
+    /// ONNX Runtime, which looks and enters in two steps: of several first sessions at once, from threads, all but one could fail.
+    /// </summary>
+    private static void MakeDomainKnown()
+    {
+        if (_domainIsKnown) return;
+        using var options = new SessionOptions { IntraOpNumThreads = 1 };
+        AddTo(options, cuda: false);
+        using var session = new InferenceSession(TinyModel().ToByteArray(), options);
+        _domainIsKnown = true;
+    }
+
+    private static void AddTo(SessionOptions options, bool cuda)
+    {
+        var held = false;
+        try
+        {
+            options.DangerousAddRef(ref held);
+            OpRegistration.Register(Api.Value, (void*)options.DangerousGetHandle(), cuda);
+        }
+        finally
+        {
+            if (held) options.DangerousRelease();
+        }
+    }
+
+    /// <summary>A float, copied.</summary>
+    private static ModelProto TinyModel()
+    {
+        static ValueInfoProto Value(string name) => new()
+        {
+            Name = name,
+            Type = new TypeProto { TensorType = new TypeProto.Types.Tensor { ElemType = (int)TensorProto.Types.DataType.Float, Shape = new TensorShapeProto() } },
+        };
+        return new()
+        {
+            IrVersion = 8,
+            OpsetImport = { new OperatorSetIdProto { Version = 17 } },
+            Graph = new GraphProto { Name = "tiny", Node = { new NodeProto { OpType = "Identity", Input = { "x" }, Output = { "y" } } }, Input = { Value("x") }, Output = { Value("y") } },
+        };
     }
 
     /// <summary>
