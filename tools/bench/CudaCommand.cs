@@ -12,7 +12,7 @@ internal static class CudaCommand
         var block = new Option<int>("--block") { Description = "Weights that share a scale.", DefaultValueFactory = _ => 128 };
         var sets = new Option<int>("--sets") { Description = "Weight sets of a graph; 0 for at least 24, and so many that int4 weights exceed 4 times the L2 cache, but no more than 6 GB in float16." };
         var repeats = new Option<int>("--repeats") { Description = "Nodes of each weight set, one after all others: a Run's own time is divided among so many times the sets.", DefaultValueFactory = _ => 4 };
-        var seconds = new Option<double>("--seconds") { Description = "Seconds for each operator at each shape and M; the operators take turns. A warm-up of at least 60 runs comes on top.", DefaultValueFactory = _ => 0.5 };
+        var seconds = new Option<double>("--seconds") { Description = "Seconds for each operator at each shape and M, and five turns at least. A warm-up comes on top: 0.3 seconds and 8 runs, before the first row 1 second and 60 runs.", DefaultValueFactory = _ => 0.5 };
         var turn = TurnOption();
         var operators = new Option<string>("--operators") { Description = $"Those to measure, with commas between; {CudaOperator.Reference} is always among them.", DefaultValueFactory = _ => string.Join(',', CudaOperator.All.Select(o => o.Name)) };
         var largest = new Option<int>("--largest-scale") { Description = "Largest integer scale; up to 15, codes times their scale fit int8.", DefaultValueFactory = _ => short.MaxValue };

@@ -94,26 +94,40 @@ internal sealed class CudaHost : IDisposable
             return;
         }
 
+        if (!File.Exists(_library)) throw new BenchException($"--library: there is no file '{_library}'; tools/Onnx.IntScale.Native says how to build the library");
         try
         {
             options.RegisterCustomOpLibrary(Path.GetFullPath(_library));
         }
         catch (OnnxRuntimeException e)
         {
-            options.Dispose();
-            throw new BenchException($"--library: ONNX Runtime cannot use {_library}: {e.Message}");
+            throw new BenchException($"--library: ONNX Runtime cannot use {_library}; is it a libonnx_intscale for this machine (tools/Onnx.IntScale.Native)? {e.Message}");
         }
     }
 
     private SessionOptions Options(IReadOnlyDictionary<string, string> config, bool graphs)
     {
         var options = new SessionOptions { LogSeverityLevel = OrtLoggingLevel.ORT_LOGGING_LEVEL_ERROR };
-        options.AddSessionConfigEntry("session.use_device_allocator_for_initializers", "1");
-        foreach (var (key, value) in config) options.AddSessionConfigEntry(key, value);
-        Register(options);
-        if (!Cuda) return options;
-        // The GPU computes; threads that spin beside the one that launches would only disturb it.
-        options.IntraOpNumThreads = 1;
+        try
+        {
+            options.AddSessionConfigEntry("session.use_device_allocator_for_initializers", "1");
+            foreach (var (key, value) in config) options.AddSessionConfigEntry(key, value);
+            Register(options);
+            if (!Cuda) return options;
+            // The GPU computes; threads that spin beside the one that launches would only disturb it.
+            options.IntraOpNumThreads = 1;
+            AppendCuda(options, graphs);
+            return options;
+        }
+        catch
+        {
+            options.Dispose();
+            throw;
+        }
+    }
+
+    private static void AppendCuda(SessionOptions options, bool graphs)
+    {
         try
         {
             using var provider = new OrtCUDAProviderOptions();
@@ -127,10 +141,7 @@ internal sealed class CudaHost : IDisposable
         }
         catch (Exception e) when (e is OnnxRuntimeException or EntryPointNotFoundException)
         {
-            options.Dispose();
             throw new BenchException($"ONNX Runtime's CUDA execution provider cannot be used (tools/cuda/README.md says what it needs): {e.Message}");
         }
-
-        return options;
     }
 }

@@ -18,7 +18,7 @@ internal static class CudaReport
 
     /// <summary>Everything, for machines.</summary>
     public static string Json(Machine machine, Gpu? gpu, string command, CudaBenchOptions options, CudaBenchResult result) =>
-        JsonSerializer.Serialize(new { machine, gpu, command, options.Graphs, options.Roofline, result.RunUs, result.Rows }, JsonOptions);
+        JsonSerializer.Serialize(new { machine, gpu, command, options.Graphs, TurnMs = options.Turn.TotalMilliseconds, options.Repeats, options.Library, options.Roofline, result.RunUs, result.Rows }, JsonOptions);
 
     /// <summary>Everything, for people.</summary>
     public static string Text(Machine machine, Gpu? gpu, string command, CudaBenchOptions options, CudaBenchResult result) => string.Join(Environment.NewLine,

@@ -20,7 +20,7 @@ internal static class PairedTimer
     /// <param name="warmUpRounds">Rounds of the warm-up, at least.</param>
     /// <param name="turn">
     /// How long an action runs again and again before the next one's turn: its time is the median over the second half. A GPU's clocks
-    /// follow what it ran just before, so that in turns of one short run all actions have the clocks that the hungriest of them brings about.
+    /// follow what it ran just before, so that in turns of one short run all actions have the clocks of their mixture.
     /// </param>
     public static IReadOnlyList<IReadOnlyList<double>> Measure(IReadOnlyList<Action> actions, TimeSpan budget, TimeSpan warmUp, int warmUpRounds, TimeSpan turn = default)
     {

@@ -37,7 +37,7 @@ __device__ __forceinline__ Factors<T>& begin_factors(u8* shared, const Barriers<
     return Factors<T>::at(shared, asked % 2);
 }
 
-// Codes: constants, of which the first need not wait for the kernel before.
+// Codes: constants, which need not wait for the kernel before. The first kEarlyStages don't; the others do, for the sake of that kernel.
 template <class T>
 __device__ __forceinline__ void produce_codes(const Params& p, const TensorMap& codes, u8* shared, const Barriers<T>& barriers, Work work) {
     Slice slice = slice_of<T>(p, work);

@@ -26,8 +26,8 @@ struct Tile {
     static constexpr bool kSplits = kTokens <= 128;      // whether K may be: the partial sums of more tokens would not fit where the stages were
     static constexpr int kMostSlices = 4;                // of K
     static constexpr int kTogether = kScaled ? 4 : 1;    // tiles of tokens that share codes while those are in L2
-    // Stages whose codes are asked for before the kernel before is over, where all tokens are one tile: so many, and so many for each 32 of K. More
-    // would keep the quantization, which everybody waits for, from memory (benchmarks/cuda.md).
+    // Stages whose codes are asked for before the kernel before is over, where all tokens are one tile, but no more than half a slice; and how many
+    // more for each 32 stages of K. All that fit would keep the quantization, which everybody waits for, from memory (benchmarks/cuda.md).
     static constexpr int kEarlyStages = kTokens <= 32 ? 8 : kTokens == 64 ? 3 : kTokens == 128 ? 4 : 2, kEarlyOf32 = kTokens <= 16 ? 1 : 0;
     static constexpr int kRowGroups = 2;                 // warpgroups that multiply
     static constexpr int kRows = 64 * kRowGroups;        // channels of a thread block

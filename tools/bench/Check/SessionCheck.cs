@@ -4,8 +4,8 @@ using Microsoft.ML.OnnxRuntime.Tensors;
 namespace Onnx.IntScale.Bench;
 
 /// <summary>
-/// The operator inside ONNX Runtime on the CUDA execution provider: the CPU's bits, also from threads at once and from a CUDA graph, and
-/// the CPU's words where a model is refused.
+/// The operator inside ONNX Runtime on the CUDA execution provider: the CPU's bits, also from threads at once on all GPUs and from a CUDA
+/// graph, and the CPU's words where a model is refused.
 /// </summary>
 internal static unsafe class SessionCheck
 {
@@ -30,13 +30,15 @@ internal static unsafe class SessionCheck
     }
 
     /// <summary>Session options with the CUDA execution provider and the operator.</summary>
+    /// <param name="graph">Whether runs are replayed from a CUDA graph.</param>
+    /// <param name="device">Number of the GPU.</param>
     /// <exception cref="BenchException">ONNX Runtime's CUDA provider cannot be loaded.</exception>
-    public static SessionOptions Cuda(bool graph)
+    public static SessionOptions Cuda(bool graph, int device = 0)
     {
         var options = Cpu();
         try
         {
-            CudaProvider.Append(options, device: 0, graph);
+            CudaProvider.Append(options, device, graph);
             // A node that went to the CPU would pass every check.
             options.AddSessionConfigEntry("session.disable_cpu_ep_fallback", "1");
             return options;
@@ -89,26 +91,41 @@ internal static unsafe class SessionCheck
         return null;
     }
 
+    /// <summary>Two threads on each of two sessions or more, on every GPU one at least.</summary>
     private static string? SameBitsFromThreads(CheckCase c)
     {
-        const int Threads = 4, Runs = 25;
+        const int Sets = 4, Runs = 25;
         using var data = new CheckData(c);
         var model = CheckModel.Of(data, data.MaxAccumulator);
-        using var options = Cuda(graph: false);
-        using var first = new InferenceSession(model, options);
-        using var second = new InferenceSession(model, options);
-        var a = Enumerable.Range(0, Threads).Select(data.Activations).ToArray();
-        var expected = Array.ConvertAll(a, x => Specification.Compute(data, x));
-        string? fault = null;
-        Parallel.For(0, Threads, new ParallelOptions { MaxDegreeOfParallelism = Threads }, t =>
+        var devices = CudaDriver.DeviceCount;
+        var sessions = new List<InferenceSession>();
+        try
         {
-            for (var i = 0; i < Runs; i++)
+            for (var i = 0; i < Math.Max(2, devices); i++)
             {
-                var set = (t + i) % Threads;
-                fault ??= Specification.Difference(c, expected[set], Run(t % 2 == 0 ? first : second, c, a[set], c.M));
+                using var options = Cuda(graph: false, i % devices);
+                sessions.Add(new InferenceSession(model, options));
             }
-        });
-        return fault;
+
+            var a = Enumerable.Range(0, Sets).Select(data.Activations).ToArray();
+            var expected = Array.ConvertAll(a, x => Specification.Compute(data, x));
+            var threads = 2 * sessions.Count;
+            string? fault = null;
+            Parallel.For(0, threads, new ParallelOptions { MaxDegreeOfParallelism = threads }, t =>
+            {
+                for (var i = 0; i < Runs; i++)
+                {
+                    var set = (t + i) % Sets;
+                    var wrong = Specification.Difference(c, expected[set], Run(sessions[t % sessions.Count], c, a[set], c.M));
+                    if (wrong != null) fault = $"GPU {t % sessions.Count % devices}: {wrong}";
+                }
+            });
+            return fault;
+        }
+        finally
+        {
+            sessions.ForEach(s => s.Dispose());
+        }
     }
 
     /// <summary>Runs after the first ones replay a graph, on the same device memory with other contents.</summary>
