@@ -116,32 +116,13 @@ internal sealed class CudaHost : IDisposable
             if (!Cuda) return options;
             // The GPU computes; threads that spin beside the one that launches would only disturb it.
             options.IntraOpNumThreads = 1;
-            AppendCuda(options, graphs);
+            CudaProvider.Append(options, device: 0, graphs, arenas: "kSameAsRequested");
             return options;
         }
         catch
         {
             options.Dispose();
             throw;
-        }
-    }
-
-    private static void AppendCuda(SessionOptions options, bool graphs)
-    {
-        try
-        {
-            using var provider = new OrtCUDAProviderOptions();
-            provider.UpdateOptions(new()
-            {
-                ["device_id"] = "0",
-                ["arena_extend_strategy"] = "kSameAsRequested",
-                ["enable_cuda_graph"] = graphs ? "1" : "0",
-            });
-            options.AppendExecutionProvider_CUDA(provider);
-        }
-        catch (Exception e) when (e is OnnxRuntimeException or EntryPointNotFoundException)
-        {
-            throw new BenchException($"ONNX Runtime's CUDA execution provider cannot be used (tools/cuda/README.md says what it needs): {e.Message}");
         }
     }
 }

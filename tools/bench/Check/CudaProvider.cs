@@ -2,7 +2,7 @@ using Microsoft.ML.OnnxRuntime;
 
 namespace Onnx.IntScale.Bench;
 
-/// <summary>ONNX Runtime's CUDA execution provider, as checks use it.</summary>
+/// <summary>ONNX Runtime's CUDA execution provider, as checks and benchmarks use it.</summary>
 internal static class CudaProvider
 {
     /// <summary>What ONNX Runtime calls it.</summary>
@@ -15,13 +15,14 @@ internal static class CudaProvider
     /// <param name="options">The options.</param>
     /// <param name="device">Number of the GPU.</param>
     /// <param name="graph">Whether runs are replayed from a CUDA graph.</param>
+    /// <param name="arenas">How arenas grow: ONNX Runtime's default, or kSameAsRequested.</param>
     /// <exception cref="BenchException">It cannot be loaded.</exception>
-    public static void Append(SessionOptions options, int device, bool graph)
+    public static void Append(SessionOptions options, int device, bool graph, string arenas = "kNextPowerOfTwo")
     {
         try
         {
             using var provider = new OrtCUDAProviderOptions();
-            provider.UpdateOptions(new() { ["device_id"] = $"{device}", ["enable_cuda_graph"] = graph ? "1" : "0" });
+            provider.UpdateOptions(new() { ["device_id"] = $"{device}", ["enable_cuda_graph"] = graph ? "1" : "0", ["arena_extend_strategy"] = arenas });
             options.AppendExecutionProvider_CUDA(provider);
         }
         catch (Exception e) when (e is OnnxRuntimeException or EntryPointNotFoundException)
