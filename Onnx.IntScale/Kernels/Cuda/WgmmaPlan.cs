@@ -22,7 +22,7 @@ internal static class WgmmaPlan
     {
         var best = Cheapest(shape, m, weights.Fold, device);
         if (m <= 64 || !weights.FitInt8) return best.Tiling;
-        foreach (var tokens in (ReadOnlySpan<int>)[128, 256])
+        for (var tokens = 128; tokens <= 256; tokens *= 2)
         {
             var scaled = Cheapest(shape, m, tokens, CudaFold.Scaled, device);
             if (scaled.Cost < best.Cost) best = scaled;
