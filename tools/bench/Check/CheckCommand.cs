@@ -16,6 +16,7 @@ internal static class CheckCommand
         var scaled = new Option<bool>("--scaled") { Description = "Instead of those at the edges of tiles and random ones, --cases whose codes carry their scales (compute capability 9.0)." };
         var layers = new Option<bool>("--layers") { Description = "Also layers of language models, at the sizes that are timed." };
         var sessions = new Option<bool>("--sessions") { Description = "Also the operator inside ONNX Runtime, against the CPU's." };
+        var replays = new Option<int>("--replays") { Description = "Also layers of language models in CUDA graphs, each replayed so often and every output compared." };
         var device = new Option<int>("--device") { Description = "Number of the GPU." };
         var kernel = new Option<string?>("--kernel") { Description = "The only family of matmul kernels to use." };
         var model = new Option<string?>("--model") { Description = "Instead of random calls, a converted language model: .onnx file or folder." };
@@ -30,12 +31,12 @@ internal static class CheckCommand
             the specification's bits for the activations that it got, and the top tokens must be the same.
 
             Examples:
-              bench cuda-check --seed 7 --cases 500 --layers --sessions
+              bench cuda-check --seed 7 --cases 500 --layers --sessions --replays 20
               bench cuda-check --model out/classics-13m-int4 --tokens models/classics-13m/eval_tokens.npy --prompt 512
               compute-sanitizer bench cuda-check --every 10
             """)
         {
-            seed, cases, every, m, scaled, layers, sessions, device, kernel, model, tokens, prompt, decode, minTop1, ep,
+            seed, cases, every, m, scaled, layers, sessions, replays, device, kernel, model, tokens, prompt, decode, minTop1, ep,
         };
         command.SetAction(parsed =>
         {
@@ -51,7 +52,7 @@ internal static class CheckCommand
                         CudaCommand.IsCuda(parsed.GetValue(ep)!)));
                 }
 
-                return Run(start, parsed.GetValue(cases), Math.Max(1, parsed.GetValue(every)), parsed.GetValue(m), parsed.GetValue(scaled), parsed.GetValue(layers), parsed.GetValue(sessions), parsed.GetValue(device));
+                return Run(start, parsed.GetValue(cases), Math.Max(1, parsed.GetValue(every)), parsed.GetValue(m), parsed.GetValue(scaled), parsed.GetValue(layers), parsed.GetValue(sessions), parsed.GetValue(replays), parsed.GetValue(device));
             }
             catch (CudaException e)
             {
@@ -70,7 +71,7 @@ internal static class CheckCommand
         return report.Passed ? 0 : 1;
     }
 
-    private static int Run(int seed, int random, int every, int m, bool scaled, bool layers, bool sessions, int device)
+    private static int Run(int seed, int random, int every, int m, bool scaled, bool layers, bool sessions, int replays, int device)
     {
         using var check = new KernelCheck(device);
         Console.WriteLine($"{check.Device}, seed {seed}");
@@ -90,6 +91,12 @@ internal static class CheckCommand
         if (sessions)
         {
             foreach (var (name, fault) in SessionCheck.Run(seed)) Count(name, fault);
+        }
+
+        if (replays > 0)
+        {
+            using var replay = new ReplayCheck(device);
+            foreach (var (name, fault) in replay.Run(seed, replays)) Count(name, fault);
         }
 
         foreach (var line in Text.Table(["kernels", "cases"], kernels.Select(k => new[] { k.Key, $"{k.Value}" }))) Console.WriteLine(line);
