@@ -18,7 +18,10 @@ public sealed class CudaEmulatorTests(EmulatedGpu gpu) : IClassFixture<EmulatedG
             Check("random", 3, "--seed", "15", "--scaled", "--cases", "24"));
         Assert.All(runs, run => Assert.True(run.Code == 0 && run.Out.Contains(" cases, 0 mismatches", StringComparison.Ordinal), run.Out + run.Error));
         var kernels = string.Concat(runs.Select(r => r.Out));
-        Assert.All((string[])["gemv_", "plain_", "mma_", "wgmma_b32_t", "wgmma_b64_t", "wgmma_b128_t", "wgmma_b256_t", .. from block in new[] { 32, 64, 128, 256 } from tokens in new[] { 128, 256 } select $"wgmma_b{block}_t{tokens}_s8"], name => Assert.Contains(name, kernels, StringComparison.Ordinal));
+        Assert.All(
+            (string[])["gemv_", "plain_", "mma_", "wgmma_b32_t", "wgmma_b64_t", "wgmma_b128_t", "wgmma_b256_t", "_t16_x16 ", "_t16_x16_split", "_t32_x16_split", "_t64_x16_split", "_t128_s8_one", "_t128_s8_split", "_t256_s8_one",
+                .. from block in new[] { 32, 64, 128, 256 } from tokens in new[] { 128, 256 } select $"wgmma_b{block}_t{tokens}_s8"],
+            name => Assert.Contains(name, kernels, StringComparison.Ordinal));
     }
 
     [EmulatorFact]
@@ -28,6 +31,15 @@ public sealed class CudaEmulatorTests(EmulatedGpu gpu) : IClassFixture<EmulatedG
         var run = await Check(faulty, "early", 2, "--seed", "11", "--every", "53", "--kernel", "wgmma");
         Assert.True(run.Code == 1, run.Out + run.Error);
         Assert.Contains("wgmma", run.Out, StringComparison.Ordinal);
+    }
+
+    [EmulatorFact]
+    public async Task PartialSums_ReadBeforeTheyCome_AreFound()
+    {
+        using var faulty = gpu.WithFault("wgmma_slices.cuh", "    wait_for_phase(barriers.sums(), 0);\n", "");
+        var run = await Check(faulty, "late", 8, "--seed", "12", "--every", "17", "--kernel", "wgmma");
+        Assert.True(run.Code != 0, run.Out + run.Error);
+        Assert.Contains("_split", run.Out + run.Error, StringComparison.Ordinal);
     }
 
     [EmulatorFact]

@@ -16,6 +16,13 @@ public class CudaKernelTests
     [GpuFact]
     public void Kernels_CodesThatCarryScales_EqualSpecification() => Check(CheckCase.Scaled(Random.Shared.Next(), 100));
 
+    [GpuFact]
+    public void Graphs_Replayed_EqualThePlainKernel()
+    {
+        using var check = new ReplayCheck(0);
+        Assert.All(check.Run(Seed, replays: 3), c => Assert.True(c.Fault == null, $"{c.Name}: {c.Fault}"));
+    }
+
     [CudaSessionFact]
     public void Sessions_EqualTheCpus()
     {

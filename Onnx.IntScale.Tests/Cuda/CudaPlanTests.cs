@@ -93,16 +93,16 @@ public class CudaPlanTests
     public void Check_ScaledCases_ReachEveryKernelAndEveryWayToCutACall()
     {
         var hopper = Devices.First(d => d is { Major: 9, Minor: 0 });
-        var cuts = CheckCase.Scaled(1, 200).Select(c =>
+        var cuts = CheckCase.Scaled(1, 400).Select(c =>
         {
             var plan = CudaPlanner.Plan(c.Shape, c.M, c.Type, new(false, c.Limit, c.LargestScale), hopper with { SmCount = c.Sms }).MatMul;
             return (CudaKernels.All[plan.Kernel].Name, plan.Cluster, Goes: plan.GridX == c.Sms, Odd: (c.Shape.K + 127) / 128 % 2 == 1, c.Type);
-        }).Where(c => c.Name.EndsWith("_s8", StringComparison.Ordinal)).ToList();
-        Assert.Equal(8, cuts.Select(c => c.Name).Distinct().Count());
-        Assert.Equal([1, 2, 3, 4], cuts.Select(c => c.Cluster).Distinct().Order());
+        }).Where(c => c.Name.Contains("_s8", StringComparison.Ordinal)).ToList();
+        Assert.Equal(CudaKernels.All.Select(k => k.Name).Where(n => n.Contains("_s8", StringComparison.Ordinal)).Order(), cuts.Select(c => c.Name).Distinct().Order());
+        Assert.Equal([2, 3, 4], cuts.Where(c => c.Name.EndsWith("_split", StringComparison.Ordinal)).Select(c => c.Cluster).Distinct().Order());
         foreach (var name in cuts.Select(c => c.Name).Distinct())
         {
-            Assert.Equal([false, true], cuts.Where(c => c.Name == name && c.Goes).Select(c => c.Odd).Distinct().Order());
+            if (name.EndsWith("_s8", StringComparison.Ordinal)) Assert.Equal([false, true], cuts.Where(c => c.Name == name && c.Goes).Select(c => c.Odd).Distinct().Order());
             Assert.True(cuts.Where(c => c.Name == name).Select(c => c.Type).Distinct().Count() > 1, name);
         }
     }

@@ -38,7 +38,7 @@ internal sealed unsafe class CudaIntScaleKernel : INodeKernel
         using var use = _context.Use();
         _allocator = api.Allocator(info);
         _memory = api.MemoryOf(_allocator);
-        if (!onHost && modules.Contains("wgmma")) _codes = new CudaTensorMap(CudaParams.Of(weights, 0, type));
+        if (!onHost && modules.Contains(CudaKernels.Module("wgmma", _shape.BlockSize))) _codes = new CudaTensorMap(CudaParams.Of(weights, 0, type));
     }
 
     /// <inheritdoc/>

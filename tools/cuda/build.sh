@@ -31,7 +31,7 @@ for source in "$sources"/*.cu; do
   if [ "$module" != mma ]; then
     start "$module.sm_90a.cubin" "$nvcc" "${flags[@]}" --cubin -gencode=arch=compute_90a,code=sm_90a -Xptxas -v -o "$work/$module.sm_90a.cubin" "$source"
   fi
-  if [ "$module" != wgmma ]; then
+  if [[ $module != wgmma_* ]]; then
     start "$module.compute_80.ptx" "$nvcc" "${flags[@]}" --ptx -arch=compute_80 -o "$work/$module.compute_80.ptx" "$source"
     # Only to see what becomes of the PTX.
     start "$module.sm_80" "$nvcc" "${flags[@]}" --cubin -arch=sm_80 -Xptxas -v -o "$work/$module.sm_80" "$source"

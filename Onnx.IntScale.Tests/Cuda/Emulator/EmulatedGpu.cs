@@ -28,8 +28,9 @@ public sealed class EmulatedGpu : IDisposable
         var source = File.ReadAllText(In(file));
         Assert.Contains(text, source, StringComparison.Ordinal);
         File.WriteAllText(In(file), source.Replace(text, instead, StringComparison.Ordinal));
-        Compile(In("wgmma.cu"));
-        Link([In("wgmma.cu.o"), .. Directory.GetFiles(sound._folder.FullName, "*.o").Where(o => Path.GetFileName(o) != "wgmma.cu.o")]);
+        string[] faulty = [.. CudaKernels.All.Select(k => k.Module).Where(m => m.StartsWith("wgmma_", StringComparison.Ordinal)).Distinct().Select(m => $"{m}.cu")];
+        Parallel.ForEach(Partitioner.Create(faulty, loadBalance: true), source => Compile(In(source)));
+        Link([.. faulty.Select(f => In($"{f}.o")), .. Directory.GetFiles(sound._folder.FullName, "*.o").Where(o => !faulty.Contains(Path.GetFileNameWithoutExtension(o)))]);
     }
 
     /// <summary>The same with a fault in a file of wgmma's: other text for some.</summary>

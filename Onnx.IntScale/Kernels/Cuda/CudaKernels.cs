@@ -22,6 +22,19 @@ internal enum CudaFold
     Float,
 }
 
+/// <summary>What a thread block of a wgmma kernel computes.</summary>
+internal enum CudaCut
+{
+    /// <summary>Tiles, one after the other.</summary>
+    Tiles,
+
+    /// <summary>One tile.</summary>
+    Tile,
+
+    /// <summary>A slice of K of one tile; the thread blocks of its cluster the other slices.</summary>
+    Slices,
+}
+
 /// <summary>The CUDA kernels: families of tensor-core and other matmul kernels, and what serves them.</summary>
 internal static class CudaKernels
 {
@@ -41,16 +54,17 @@ internal static class CudaKernels
     private static readonly string[] Types = ["float", "float16", "bfloat16"];
     private static readonly string[] Orders = ["rows", "b32", "b64", "b128"];
     private static readonly string[] Folds = ["x16", "x1", "s8", "f16"];
+    private static readonly string[] Cuts = ["", "_one", "_split"];
 
     /// <summary>Every kernel.</summary>
-    public static readonly IReadOnlyList<CudaKernel> All = [.. Names().Select((name, i) => new CudaKernel(i, name.Split('_')[0], name))];
+    public static readonly IReadOnlyList<CudaKernel> All = [.. Names().Select((name, i) => new CudaKernel(i, ModuleOf(name), name))];
 
-    private static readonly bool[] Maps = [.. All.Select(k => k.Module == "wgmma")];
+    private static readonly bool[] Maps = [.. All.Select(k => k.Name.StartsWith("wgmma_", StringComparison.Ordinal))];
     private static readonly Dictionary<string, int> Ids = All.ToDictionary(k => k.Name, k => k.Id);
     private static readonly int[][] QuantizeIds = [.. Orders.Select(o => Types.Select(t => Ids[$"quantize_{o}_{t}"]).ToArray())];
     private static readonly int[] GemvIds = [.. Types.Select(t => Ids[$"gemv_{t}"])];
     private static readonly int[] PlainIds = [.. Types.Select(t => Ids[$"plain_{t}"])];
-    private static readonly int[] WgmmaIds = [.. from b in Blocks from t in WgmmaTokens from f in Folds select Ids.GetValueOrDefault($"wgmma_b{b}_t{t}_{f}", -1)];
+    private static readonly int[] WgmmaIds = [.. from b in Blocks from t in WgmmaTokens from f in Folds from c in Cuts select Ids.GetValueOrDefault($"wgmma_b{b}_t{t}_{f}{c}", -1)];
     private static readonly int[] MmaIds = [.. from b in Blocks from t in MmaTokens from f in Folds select Ids.GetValueOrDefault($"mma_b{Math.Min(b, 128)}_t{t}_{f}", -1)];
 
     /// <summary>Whether a kernel takes a <see cref="CudaTensorMap"/> of B as its second parameter.</summary>
@@ -74,11 +88,22 @@ internal static class CudaKernels
     /// <summary>Any shape.</summary>
     public static int Plain(ElementType type) => PlainIds[IndexOf(type)];
 
-    /// <summary>Hopper's tensor cores; -1 where there is no such twin.</summary>
-    public static int Wgmma(int block, int tokens, CudaFold fold) => WgmmaIds[(((Array.IndexOf(Blocks, block) * WgmmaTokens.Length) + Array.IndexOf(WgmmaTokens, tokens)) * Folds.Length) + (int)fold];
+    /// <summary>Hopper's tensor cores; -1 where there is no such kernel: few twins, and of one tile only where codes are scaled.</summary>
+    public static int Wgmma(int block, int tokens, CudaFold fold, CudaCut cut) =>
+        WgmmaIds[(((((Array.IndexOf(Blocks, block) * WgmmaTokens.Length) + Array.IndexOf(WgmmaTokens, tokens)) * Folds.Length) + (int)fold) * Cuts.Length) + (int)cut];
 
     /// <summary>Tensor cores of compute capability 8.0 and later.</summary>
     public static int Mma(int block, int tokens, CudaFold fold) => MmaIds[(((Array.IndexOf(Blocks, block) * MmaTokens.Length) + Array.IndexOf(MmaTokens, tokens)) * Folds.Length) + (int)fold];
+
+    /// <summary>The module of a family's kernels for a block size: that of wgmma, whose kernels are many, is one of a few.</summary>
+    public static string Module(string family, int block) => family == "wgmma" ? $"{family}_b{block}" : family;
+
+    /// <summary>A kernel's name begins with its module's.</summary>
+    private static string ModuleOf(string kernel)
+    {
+        var parts = kernel.Split('_');
+        return parts[0] == "wgmma" ? $"{parts[0]}_{parts[1]}" : parts[0];
+    }
 
     private static int IndexOf(ElementType type) => type switch { ElementType.Float => 0, ElementType.Float16 => 1, _ => 2 };
 
@@ -89,8 +114,8 @@ internal static class CudaKernels
         .. from t in Types select $"plain_{t}",
         "certificate",
         .. from b in Blocks[..3] from t in MmaTokens from f in Folds[..2] select $"mma_b{b}_t{t}_{f}",
-        .. from b in Blocks from t in WgmmaTokens[..4] from f in Folds[..2] select $"wgmma_b{b}_t{t}_{f}",
-        .. from b in Blocks from t in WgmmaTokens[3..] select $"wgmma_b{b}_t{t}_s8",
-        "wgmma_b64_t128_f16", "wgmma_b128_t16_f16", "wgmma_b128_t128_f16", "wgmma_b256_t128_f16",
+        .. from b in Blocks from t in WgmmaTokens[..4] from f in Folds[..2] from c in (string[])["", "_split"] select $"wgmma_b{b}_t{t}_{f}{c}",
+        .. from b in Blocks from t in WgmmaTokens[3..] from c in Cuts where t == 128 || c != "_split" select $"wgmma_b{b}_t{t}_s8{c}",
+        .. from k in (string[])["b64_t128", "b128_t16", "b128_t128", "b256_t128"] from c in (string[])["", "_split"] select $"wgmma_{k}_f16{c}",
     ];
 }

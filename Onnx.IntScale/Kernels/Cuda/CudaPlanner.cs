@@ -35,14 +35,14 @@ internal static class CudaPlanner
 
     /// <summary>Whether there is a twin of what <see cref="Plan"/> gives where groups are folded.</summary>
     public static bool HasTwin(MatMulShape shape, int m, in CudaDevice device) =>
-        m > 1 && Family(shape, m, device) == "wgmma" && CudaKernels.Wgmma(shape.BlockSize, WgmmaPlan.TilingOf(shape, m, CudaFold.Float, device).Tokens, CudaFold.Float) >= 0;
+        m > 1 && Family(shape, m, device) == "wgmma" && CudaKernels.Wgmma(shape.BlockSize, WgmmaPlan.TilingOf(shape, m, CudaFold.Float, device).Tokens, CudaFold.Float, CudaCut.Tiles) >= 0;
 
     /// <summary>The modules that plans of a node may use, whatever M.</summary>
     public static IReadOnlyList<string> Modules(MatMulShape shape, in CudaDevice device)
     {
         var copy = device;
         int[] rows = [1, 2];
-        return [.. rows.Select(m => Family(shape, m, copy)).Append("quantize").Append("plain").Distinct()];
+        return [.. rows.Select(m => CudaKernels.Module(Family(shape, m, copy), shape.BlockSize)).Append("quantize").Append("plain").Distinct()];
     }
 
     /// <summary>The launch that computes the overflow certificate and the largest scale.</summary>

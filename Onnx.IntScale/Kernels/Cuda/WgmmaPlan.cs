@@ -1,7 +1,7 @@
 namespace Onnx.IntScale;
 
 /// <summary>
-/// Launches of wgmma.cu, for compute capability 9.0: tiles of 128 channels by 16 to 256 tokens, one thread block a multiprocessor, which
+/// Launches of wgmma.cuh's kernels, for compute capability 9.0: tiles of 128 channels by 16 to 256 tokens, one thread block a multiprocessor, which
 /// computes one tile after the other, or a slice of K of one tile where tiles are few.
 /// </summary>
 internal static class WgmmaPlan
@@ -45,7 +45,9 @@ internal static class WgmmaPlan
         var (tilesN, tilesM) = (Tiles(shape.N, Channels), Tiles(m, tokens));
         var tiles = (long)tilesN * tilesM;
         var blocks = slices == 1 ? Math.Min(tiles, device.SmCount) : tiles * slices;
-        var matMul = new CudaLaunch(CudaKernels.Wgmma(shape.BlockSize, tokens, fold), (int)blocks, 1, 1, Threads, slices, SharedBytes(shape.BlockSize, tokens, fold), true);
+        // A kernel that need not ask whether there are more tiles is faster; for folds it is not.
+        var cut = slices > 1 ? CudaCut.Slices : tiles == blocks && fold == CudaFold.Scaled ? CudaCut.Tile : CudaCut.Tiles;
+        var matMul = new CudaLaunch(CudaKernels.Wgmma(shape.BlockSize, tokens, fold, cut), (int)blocks, 1, 1, Threads, slices, SharedBytes(shape.BlockSize, tokens, fold), true);
         return CudaPlanner.WithScratch(CudaPlanner.Quantize(shape, m, type, shape.BlockSize), matMul, shape, tilesM * tokens);
     }
 

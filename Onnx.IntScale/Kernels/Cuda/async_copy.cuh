@@ -57,3 +57,9 @@ __device__ __forceinline__ void tensor_copy(u32 shared, const TensorMap& map, in
 __device__ __forceinline__ void store_shared(u32 address, int4 v) {
     asm volatile("st.shared.v4.s32 [%0], {%1, %2, %3, %4};" ::"r"(address), "r"(v.x), "r"(v.y), "r"(v.z), "r"(v.w) : "memory");
 }
+
+__device__ __forceinline__ int4 load_shared(u32 address) {
+    int4 v;
+    asm volatile("ld.shared.v4.s32 {%0, %1, %2, %3}, [%4];" : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w) : "r"(address) : "memory");
+    return v;
+}

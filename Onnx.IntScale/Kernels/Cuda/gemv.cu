@@ -5,6 +5,7 @@
 // costs less than one more kernel: even k and odd k apart, as a word's low and high nibbles are.
 #include "block_max.cuh"
 #include "cache_policy.cuh"
+#include "quantize_row.cuh"
 
 namespace {
 
@@ -19,55 +20,73 @@ struct Activations {
     int* sums;
 };
 
-// Eight elements of A as floats; zeros past K.
+// Segments of eight elements that a thread keeps in registers between finding the maximum and rounding; those of longer rows are loaded again.
 template <int kType>
-__device__ __forceinline__ void load_eight(const Params& p, int unit, bool aligned, float (&x)[8]) {
-    int k = unit * 8;
-    if (aligned && k + 8 <= p.k) {
-        const uint4* source = reinterpret_cast<const uint4*>(static_cast<const u8*>(p.a) + (long long)k * kBytes<kType>);
-        uint4 v = source[0];
-        u32 words[4] = {v.x, v.y, v.z, v.w};
-        if constexpr (kType == kFloat) {
-            uint4 w = source[1];
-            u32 more[4] = {w.x, w.y, w.z, w.w};
-#pragma unroll
-            for (int i = 0; i < 4; i++) x[i] = __uint_as_float(words[i]), x[i + 4] = __uint_as_float(more[i]);
-        } else {
-#pragma unroll
-            for (int i = 0; i < 4; i++) x[2 * i] = widen<kType>((u16)words[i]), x[2 * i + 1] = widen<kType>((u16)(words[i] >> 16));
-        }
-        return;
+constexpr int kKept = kType == kFloat ? 1 : 4;
+
+template <int kType>
+struct Segment {
+    u32 words[Unit<kType>::kSegmentWords];
+
+    __device__ __forceinline__ float element(int i) const {
+        if constexpr (kType == kFloat) return __uint_as_float(words[i]);
+        else return widen<kType>((u16)(words[i / 2] >> (i % 2 * 16)));
     }
+};
+
+template <int kType>
+__device__ __forceinline__ u32 larger_of(const Segment<kType>& s, u32 max) {
 #pragma unroll
-    for (int i = 0; i < 8; i++) x[i] = k + i < p.k ? load_element(p.a, kType, k + i) : 0.0f;
+    for (int i = 0; i < Unit<kType>::kSegmentWords; i++) max = max_magnitude<kType>(s.words[i], max);
+    return max;
 }
 
-// Quantizes A, the same in every thread block; returns a_scale.
+// The codes of segment i, of the four of its chunk by four lanes.
+template <int kType>
+__device__ __forceinline__ void store_codes(const Activations& a, int i, const Segment<kType>& s, float inverse) {
+    u32 q[8];
+#pragma unroll
+    for (int e = 0; e < 8; e++) q[e] = inverse != 0.0f ? quantize(s.element(e), inverse) : 0;
+    u32 even = pack_bytes(q[0], q[2], q[4], q[6]), odd = pack_bytes(q[1], q[3], q[5], q[7]);
+    a.even[i] = even, a.odd[i] = odd;
+    int sum = __dp4a((int)even, 0x01010101, __dp4a((int)odd, 0x01010101, 0));
+    u32 together = 0xFu << (threadIdx.x & 28);
+    sum += __shfl_xor_sync(together, sum, 1);
+    sum += __shfl_xor_sync(together, sum, 2);
+    if (i % 4 == 0) a.sums[i / 4] = sum;
+}
+
+// Quantizes A, the same in every thread block; returns a_scale. All loads of a row of usual length are under way together.
 template <int kType>
 __device__ __forceinline__ float quantize_activations(const Params& p, const Activations& a) {
-    bool aligned = (reinterpret_cast<u64>(p.a) & 15) == 0;
-    int units = p.k_blocks * p.block_size / 8;
-    float x[8];
+    const u8* row = row_of<kType>(p, 0);
+    bool aligned = is_aligned(row);
+    int segments = p.k_blocks * p.block_size / 8;  // whole chunks, so that a chunk's four threads are all here or none is
+    Segment<kType> kept[kKept<kType>], more;
     u32 max = 0;
-    for (int unit = threadIdx.x; unit < units; unit += kThreads) {
-        load_eight<kType>(p, unit, aligned, x);
 #pragma unroll
-        for (int i = 0; i < 8; i++) max = umax(max, float_bits(x[i]) & 0x7FFFFFFF);
+    for (int i = 0; i < kKept<kType>; i++) {
+        int segment = threadIdx.x + i * kThreads;
+        if (segment < segments) load_segment<kType>(kept[i].words, row, segment * 8, p.k, aligned);
     }
-    RowScale scale = row_scale(block_max<kThreads>(max));
-    // Units are whole blocks, so a chunk's four threads are all here or none is.
-    for (int unit = threadIdx.x; unit < units; unit += kThreads) {
-        if (units > kThreads) load_eight<kType>(p, unit, aligned, x);
-        u32 q[8];
 #pragma unroll
-        for (int i = 0; i < 8; i++) q[i] = scale.inverse != 0.0f ? quantize(x[i], scale.inverse) : 0;
-        u32 even = pack_bytes(q[0], q[2], q[4], q[6]), odd = pack_bytes(q[1], q[3], q[5], q[7]);
-        a.even[unit] = even, a.odd[unit] = odd;
-        int sum = __dp4a((int)even, 0x01010101, __dp4a((int)odd, 0x01010101, 0));
-        u32 together = 0xFu << (threadIdx.x & 28);
-        sum += __shfl_xor_sync(together, sum, 1);
-        sum += __shfl_xor_sync(together, sum, 2);
-        if (unit % 4 == 0) a.sums[unit / 4] = sum;
+    for (int i = 0; i < kKept<kType>; i++)
+        if ((int)threadIdx.x + i * kThreads < segments) max = larger_of(kept[i], max);
+#pragma unroll 1
+    for (int segment = threadIdx.x + kKept<kType> * kThreads; segment < segments; segment += kThreads) {
+        load_segment<kType>(more.words, row, segment * 8, p.k, aligned);
+        max = larger_of(more, max);
+    }
+    RowScale scale = row_scale(as_float_bits<kType>(block_max<kThreads>(whole_max<kType>(max))));
+#pragma unroll
+    for (int i = 0; i < kKept<kType>; i++) {
+        int segment = threadIdx.x + i * kThreads;
+        if (segment < segments) store_codes(a, segment, kept[i], scale.inverse);
+    }
+#pragma unroll 1
+    for (int segment = threadIdx.x + kKept<kType> * kThreads; segment < segments; segment += kThreads) {
+        load_segment<kType>(more.words, row, segment * 8, p.k, aligned);
+        store_codes(a, segment, more, scale.inverse);
     }
     __syncthreads();
     return scale.scale;

@@ -27,6 +27,13 @@ __device__ __forceinline__ void quantize_row(const Params& p) {
 
     Unit<kType> first;
     u32 max = 0;
+    if (__builtin_expect(aligned && p.k % kStage == 0 && units <= (int)blockDim.x, true)) {  // the usual case, short and straight
+        if (threadIdx.x < units) first = load_whole_unit<kType, kOrder>(row, threadIdx.x), max = max_magnitude(first, 0);
+        RowScale scale = row_scale(as_float_bits<kType>(block_max<kThreads>(whole_max<kType>(max))));
+        if (threadIdx.x < units) store<kType, kOrder>(p, m, threadIdx.x, first, scale.inverse);
+        if (threadIdx.x == 0) p.a_scales[m] = scale.scale;
+        return;
+    }
     if (threadIdx.x < units) first = load_unit<kType, kOrder>(row, threadIdx.x, p.k, aligned), max = max_magnitude(first, 0);
     for (int unit = threadIdx.x + blockDim.x; unit < units; unit += blockDim.x)
         max = max_magnitude(load_unit<kType, kOrder>(row, unit, p.k, aligned), max);

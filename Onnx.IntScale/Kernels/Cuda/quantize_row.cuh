@@ -32,17 +32,20 @@ __device__ __forceinline__ u32 max_pairs(u32 a, u32 b) {
 #endif
 }
 
+// Eight elements at an aligned address.
+template <int kType>
+__device__ __forceinline__ void load_whole_segment(u32* words, const u8* row, int k) {
+#pragma unroll
+    for (int i = 0; i < Unit<kType>::kSegmentWords; i += 4) {
+        uint4 v = reinterpret_cast<const uint4*>(row + (long long)k * kBytes<kType>)[i / 4];
+        words[i] = v.x, words[i + 1] = v.y, words[i + 2] = v.z, words[i + 3] = v.w;
+    }
+}
+
 template <int kType>
 __device__ __forceinline__ void load_segment(u32* words, const u8* row, int k, int end, bool aligned) {
     constexpr int kWords = Unit<kType>::kSegmentWords;
-    if (aligned && k + 8 <= end) {
-#pragma unroll
-        for (int i = 0; i < kWords; i += 4) {
-            uint4 v = reinterpret_cast<const uint4*>(row + (long long)k * kBytes<kType>)[i / 4];
-            words[i] = v.x, words[i + 1] = v.y, words[i + 2] = v.z, words[i + 3] = v.w;
-        }
-        return;
-    }
+    if (aligned && k + 8 <= end) return load_whole_segment<kType>(words, row, k);
 #pragma unroll
     for (int i = 0; i < kWords; i++) words[i] = 0;
 #pragma unroll
@@ -53,11 +56,24 @@ __device__ __forceinline__ void load_segment(u32* words, const u8* row, int k, i
     }
 }
 
+// The first k of a unit's segment t of four.
+template <Order kOrder>
+__device__ __forceinline__ int unit_segment(int unit, int t) { return (unit >> 2) * kStage + segment_of<kOrder>(unit & 3, t); }
+
+// A unit that lies within an aligned row.
+template <int kType, Order kOrder>
+__device__ __forceinline__ Unit<kType> load_whole_unit(const u8* row, int unit) {
+    Unit<kType> u;
+#pragma unroll
+    for (int t = 0; t < 4; t++) load_whole_segment<kType>(u.words + t * Unit<kType>::kSegmentWords, row, unit_segment<kOrder>(unit, t));
+    return u;
+}
+
 template <int kType, Order kOrder>
 __device__ __forceinline__ Unit<kType> load_unit(const u8* row, int unit, int end, bool aligned) {
     Unit<kType> u;
 #pragma unroll
-    for (int t = 0; t < 4; t++) load_segment<kType>(u.words + t * Unit<kType>::kSegmentWords, row, (unit >> 2) * kStage + segment_of<kOrder>(unit & 3, t), end, aligned);
+    for (int t = 0; t < 4; t++) load_segment<kType>(u.words + t * Unit<kType>::kSegmentWords, row, unit_segment<kOrder>(unit, t), end, aligned);
     return u;
 }
 

@@ -76,6 +76,7 @@ struct Consumer {
     // kCount stages from stage i on, the j-th of its span of `end`: an even number, or the very last. i and j are multiples of kCount.
     template <int kCount>
     __device__ __forceinline__ void multiply(u32 i, u32 j, u32 end, u32 span, u32 next_span, Accumulator<T>& acc) {
+        constexpr bool kLast = kCount % 2 != 0;
         constexpr int kSteps = 4 / T::kParts, kSets = T::kAhead ? 2 : 1;
         int sums[kSets][T::kTokens / 2], scales[kCount * T::kParts][2];
         // Places in the ring of these stages, and of the first one loaded here, which is two further on.
@@ -90,7 +91,7 @@ struct Consumer {
             int s = batch / T::kParts, part = batch % T::kParts;
             pin(sums[set_of(batch) % kSets]);
             if (part == T::kParts - 1 && first_lane) arrive(freed + s * 16);
-            if (kCount == 1 || s % T::kStageBlocks == T::kStageBlocks - 1) fold(acc, sums[set_of(batch) % kSets], scales[batch]);
+            if (s % T::kStageBlocks == T::kStageBlocks - 1 || (kLast && s == kCount - 1)) fold(acc, sums[set_of(batch) % kSets], scales[batch]);
         };
 #pragma unroll
         for (int batch = 0; batch < kCount * T::kParts; batch++) {
@@ -106,11 +107,11 @@ struct Consumer {
                 wgmma_wait<1>();
                 finish(batch - 1);
             }
-            if (part == 0 && kCount > 1) {
+            if (part == 0 && (!kLast || s + 1 < kCount)) {
                 // The stage before is over, so its fragments' registers are free. Past the last stage there are two more, of nothing.
                 unpack(fragments[(s + 1) % 2]);
                 if (s + 2 < kCount) load(at + s + 2, parity, span, j + s + 2);
-                else load(after + s + 2 - kCount, after_parity, j + s + 2 < end ? span : next_span, j + s + 2 < end ? j + s + 2 : j + s + 2 - end);
+                else if (!kLast) load(after + s + 2 - kCount, after_parity, j + s + 2 < end ? span : next_span, j + s + 2 < end ? j + s + 2 : j + s + 2 - end);
                 if (s + 3 < kCount) ready = is_over(full + (at + s + 3) * 16, parity);
                 else ready = kCount >= 4 && is_over(full + (after + s + 3 - kCount) * 16, after_parity);
             }
@@ -145,11 +146,14 @@ struct Consumer {
 #pragma unroll 1
             for (; j + kUnroll <= end; j += kUnroll) multiply<kUnroll>(first + j, j, end, span, next, acc);
 #pragma unroll 1
-            for (; kUnroll > 2 && j + 2 <= end; j += 2) multiply<2>(first + j, j, end, span, next, acc);
-            if (j < end) multiply<1>(first + j, j, end, span, next, acc);
+            for (; kUnroll > 4 && j + 4 <= end; j += 2) multiply<2>(first + j, j, end, span, next, acc);
+            if (j + 1 == end) multiply<1>(first + j, j, end, span, next, acc);
+            else if (kUnroll > 2 && j + 2 == end) multiply<2>(first + j, j, end, span, next, acc);
+            else if (kUnroll > 2 && j + 3 == end) multiply<3>(first + j, j, end, span, next, acc);
             arrive(span_full + span0 % 2 * 16 + 8);
         }
-        for (u32 i = stage0 + count; i < stage0 + places; i++) {
+        // An only tile's places of nothing need not be given back.
+        for (u32 i = stage0 + count; !T::kOne && i < stage0 + places; i++) {
             u32 barrier = full + i % T::kStages * 16;
             wait_for_phase(barrier, i / T::kStages & 1);
             __syncwarp();  // no lane still waits for a phase that this arrival lets pass

@@ -1,52 +1,6 @@
-// The end of a tile, by the warpgroups that multiply: sums of all slices of K become Y.
+// The end of a tile, by the warpgroups that multiply: sums become Y.
 #pragma once
 #include "wgmma_tile.cuh"
-
-// Adds the partial sums of a cluster's slices of K. Groups of eight tokens are dealt to the slices, and each slice gets all sums of its
-// groups, in the order of the accumulators: [its groups][slice they come from][warpgroup][thread][4].
-template <class T>
-struct PartialSums {
-    static constexpr int kEights = T::kTokens / 8, kBytes = 128 * 16;
-
-    u32 shared, slices, slice;
-
-    __device__ __forceinline__ u32 at(u32 round, u32 from) const {
-        return shared + ((round * slices + from) * T::kRowGroups + threadIdx.x / 128) * kBytes + threadIdx.x % 128 * 16;
-    }
-
-    // How many groups are this slice's: slice, slice + slices, ... All, where there is one slice.
-    __device__ __forceinline__ u32 rounds() const { return (kEights - slice + slices - 1) / slices; }
-
-    // Sends the others theirs, keeps its own, and waits for what the others send.
-    __device__ __forceinline__ void exchange(u32 barrier, const Accumulator<T>& acc) const {
-        // Everybody is done with the stages, whose memory this takes.
-        consumer_barrier<T>();
-        if (threadIdx.x == 0) arrive_expecting(barrier, rounds() * (slices - 1) * T::kRowGroups * kBytes);
-        arrive_at_cluster();
-        wait_for_cluster();
-        u32 to = 0, round = 0;
-#pragma unroll
-        for (int j = 0; j < kEights; j++) {
-            int4 v = make_int4(acc[4 * j], acc[4 * j + 1], acc[4 * j + 2], acc[4 * j + 3]);
-            if (to == slice) store_shared(at(round, slice), v);  // read by this thread again
-            else store_cluster(address_at(at(round, slice), to), v, address_at(barrier, to));
-            if (++to == slices) to = 0, round++;
-        }
-        wait_for_phase(barrier, 0);
-    }
-
-    __device__ __forceinline__ void total(u32 round, int (&sum)[4]) const {
-#pragma unroll
-        for (int e = 0; e < 4; e++) sum[e] = 0;
-#pragma unroll 4
-        for (u32 from = 0; from < slices; from++) {
-            int4 v;
-            asm volatile("ld.shared.v4.s32 {%0, %1, %2, %3}, [%4];" : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w) : "r"(at(round, from)) : "memory");
-            sum[0] = add<T::kFold>(sum[0], v.x), sum[1] = add<T::kFold>(sum[1], v.y);
-            sum[2] = add<T::kFold>(sum[2], v.z), sum[3] = add<T::kFold>(sum[3], v.w);
-        }
-    }
-};
 
 // Stages sixteen tokens of a lane, groups j and j + 1 of eight; pack(a, b) makes 16 bits of each.
 template <class T, class Pack>
@@ -84,8 +38,6 @@ __device__ __forceinline__ void finish_usual(const Params& p, const Channels& ch
 template <class T>
 __device__ __forceinline__ void finish(const Params& p, const Work& work, u8* shared, const Barriers<T>& barriers, const Accumulator<T>& acc, u32 done) {
     constexpr int kEights = T::kTokens / 8, kAtOnce = T::kStagedTokens / 8;  // groups of eight tokens, and how many are staged together
-    PartialSums<T> sums{shared_address(shared), work.slices, work.slice};
-    if (work.slices > 1) sums.exchange(barriers.sums(), acc);
     u32 slot = done % 2;
     wait_for_phase(barriers.factors_full(slot), done / 2 & 1);
     const Factors<T>& factors = Factors<T>::at(shared, slot);
@@ -93,32 +45,22 @@ __device__ __forceinline__ void finish(const Params& p, const Work& work, u8* sh
     Channels channels = {{factors.channel_scales[r], factors.channel_scales[r + 8]}, {factors.bias[r], factors.bias[r + 8]}, p.bias != nullptr}, unbiased = channels;
     unbiased.has_bias = false;
     const float* a_scales = factors.a_scales + threadIdx.x % 4 * 2;
-    u8* staging = shared + (work.slices == 1 ? T::kStagingAt + group * T::kStagingBytes : T::kSplitStagingAt + group * T::kSplitStagingBytes);
+    u8* staging = shared + T::kStagingAt + group * T::kStagingBytes;
     u32 row = staging_row(shared_address(staging));
     bool half = p.type == kFloat16;
-    float y[4];
 
-    bool usual = work.slices == 1 && p.bias == nullptr && p.type != kFloat && token0 + T::kTokens <= p.m && n0 + 64 <= p.n && p.n % 8 == 0 && reinterpret_cast<u64>(p.y) % 16 == 0;
+    bool usual = p.bias == nullptr && p.type != kFloat && token0 + T::kTokens <= p.m && n0 + 64 <= p.n && p.n % 8 == 0 && reinterpret_cast<u64>(p.y) % 16 == 0;
     if (usual && half) finish_usual<T, true>(p, unbiased, a_scales, acc, row, staging, token0, n0);
     else if (usual) finish_usual<T, false>(p, unbiased, a_scales, acc, row, staging, token0, n0);
     else if (p.type == kFloat) {
         int n = row0 + r, m = token0 + threadIdx.x % 4 * 2;
-        if (work.slices == 1) {
+        float y[4];
 #pragma unroll
-            for (int j = 0; j < kEights; j++) {
-                finish_four<T::kFold>(channels, a_scales + j * 8, acc + 4 * j, y);
-                store_four(p, n, m + j * 8, y);
-            }
-        } else {
-#pragma unroll 1
-            for (u32 j = work.slice, round = 0; j < kEights; j += work.slices, round++) {
-                int sum[4];
-                sums.total(round, sum);
-                finish_four<T::kFold>(channels, a_scales + j * 8, sum, y);
-                store_four(p, n, m + j * 8, y);
-            }
+        for (int j = 0; j < kEights; j++) {
+            finish_four<T::kFold>(channels, a_scales + j * 8, acc + 4 * j, y);
+            store_four(p, n, m + j * 8, y);
         }
-    } else if (work.slices == 1) {
+    } else {
 #pragma unroll
         for (int first = 0; first < kEights; first += kAtOnce) {
             if (token0 + first * 8 >= p.m) break;
@@ -128,17 +70,6 @@ __device__ __forceinline__ void finish(const Params& p, const Work& work, u8* sh
             warpgroup_barrier();
             store_staged(p, staging, T::kStagedTokens, n0, [&](int i) { return token0 + first * 8 + i; });
         }
-    } else {
-        u32 rounds = sums.rounds();
-#pragma unroll 1
-        for (u32 round = 0; round < rounds; round++) {
-            int sum[4];
-            sums.total(round, sum);
-            finish_four<T::kFold>(channels, a_scales + (work.slice + round * work.slices) * 8, sum, y);
-            stage_eight(row + round * 8 * kStagePitch, pack_two(y[0], y[1], half), pack_two(y[2], y[3], half));
-        }
-        warpgroup_barrier();
-        store_staged(p, staging, rounds * 8, n0, [&](int i) { return token0 + (int)(work.slice + i / 8 * work.slices) * 8 + i % 8; });
     }
     arrive(barriers.factors_empty(slot));
     warpgroup_barrier();  // staging is free again

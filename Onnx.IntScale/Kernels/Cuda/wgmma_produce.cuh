@@ -30,6 +30,16 @@ struct Ring {
 
 constexpr int kSpanThreads = 64;
 
+__device__ __forceinline__ u32 cycles() {
+    u32 count;
+    asm volatile("mov.u32 %0, %%clock;" : "=r"(count)::"memory");
+    return count;
+}
+
+__device__ __forceinline__ void pause_for(u32 count) {
+    for (u32 begin = cycles(); cycles() - begin < count;) {}
+}
+
 // The factors of a thread block's tile number `asked`, once those of the tile before the one before are done with.
 template <class T>
 __device__ __forceinline__ Factors<T>& begin_factors(u8* shared, const Barriers<T>& barriers, u32 asked) {
@@ -37,7 +47,7 @@ __device__ __forceinline__ Factors<T>& begin_factors(u8* shared, const Barriers<
     return Factors<T>::at(shared, asked % 2);
 }
 
-// Codes: constants, which need not wait for the kernel before. The first kEarlyStages don't; the others do, for the sake of that kernel.
+// Codes: constants, which need not wait for the kernel before. The first kEarlyStages don't; the others do, for the sake of that kernel, and so come those slowly.
 template <class T>
 __device__ __forceinline__ void produce_codes(const Params& p, const TensorMap& codes, u8* shared, const Barriers<T>& barriers, Work work) {
     Slice slice = slice_of<T>(p, work);
@@ -46,25 +56,32 @@ __device__ __forceinline__ void produce_codes(const Params& p, const TensorMap& 
     // All tiles at once: nobody reads codes again later.
     u64 policy = work.step >= work.tiles_n * work.tiles_m ? evict_first() : evict_normally();
     int begin = slice.begin * kRowBytes, end = begin + slice.count * kRowBytes, x = begin;
-    int early = min(T::kEarlyStages + p.k / (32 * kStage) * T::kEarlyOf32, (slice.count + 1) / 2), pause = work.tiles_m > 1 ? end : begin + early * kRowBytes;
+    auto ask = [&](int row0) {
+        ring.wait_until_empty();
+        u32 full = ring.full + ring.at * 16;
+        arrive_expecting(full, T::kCodeBytes);
+#pragma unroll
+        for (int g = 0; g < T::kRowGroups; g++) tensor_copy(memory + ring.at * T::kCodeBytes + g * 64 * kRowBytes, codes, x, row0 + g * 64, full, policy);
+        x += kRowBytes, ring.next();
+    };
+    // Folds of codes that several tiles of tokens share are 5 % faster without such a limit.
+    if (work.tiles_m == 1 || (T::kScaled && T::kOne)) {
+        int early = min(end, begin + (T::kEarlyStages + p.k / (32 * kStage) * T::kEarlyOf32) * kRowBytes);
 #pragma unroll 1
-    while (work.any()) {
+        while (x < early) {
+            ask(work.row0<T>());
+            pause_for(T::kPace);
+        }
+        wait_for_previous_kernel();
+        pause_for(T::kPause);
+    }
+#pragma unroll 1
+    for (; T::kOne || work.any(); work = work.next<T>(), x = begin) {
         int row0 = work.row0<T>();
 #pragma unroll 1
-        for (; x < pause; x += kRowBytes, ring.next()) {
-            ring.wait_until_empty();
-            u32 full = ring.full + ring.at * 16;
-            arrive_expecting(full, T::kCodeBytes);
-#pragma unroll
-            for (int g = 0; g < T::kRowGroups; g++) tensor_copy(memory + ring.at * T::kCodeBytes + g * 64 * kRowBytes, codes, x, row0 + g * 64, full, policy);
-        }
-        if (pause < end) {  // the same tile goes on
-            wait_for_previous_kernel();
-            pause = end;
-            continue;
-        }
+        while (x < end) ask(row0);
         ring.add_nothing(ring_places<T>(slice) - slice.count);
-        work = work.next<T>(), x = begin;
+        if (T::kOne) break;
     }
     if (tile_goes_on<T>(slice)) ring.add_nothing(2);
 }
@@ -80,13 +97,13 @@ __device__ __forceinline__ void produce_tokens(const Params& p, u8* shared, cons
     const i8* first = p.a8 + slice.begin * pitch;
     wait_for_previous_kernel();
 #pragma unroll 1
-    for (; work.any(); work = work.next<T>(), asked++) {
+    for (; T::kOne || work.any(); work = work.next<T>(), asked++) {
         int token0 = work.token0<T>();
         if (lane == 0) {
             const i8* source = first + (long long)token0 * kStage;
 #pragma unroll 1
             for (int i = 0; i < slice.count; i++, source += pitch, ring.next()) {
-                ring.wait_until_empty();
+                if (!T::kSplit || i >= T::kStages) ring.wait_until_empty();  // asked in vain the first time round
                 u32 full = ring.full + ring.at * 16;
                 arrive_expecting(full, T::kTokenBytes);
                 bulk_copy(memory + ring.at * T::kTokenBytes, source, T::kTokenBytes, full);
@@ -98,6 +115,7 @@ __device__ __forceinline__ void produce_tokens(const Params& p, u8* shared, cons
 #pragma unroll 1
         for (int i = lane; i < T::kTokens; i += 32) a_scales[i] = token0 + i < p.m ? p.a_scales[token0 + i] : 0.0f;
         arrive(barriers.factors_full(asked % 2));
+        if (T::kOne) break;
     }
     if (lane == 0 && tile_goes_on<T>(slice)) ring.add_nothing(2);
 }
@@ -109,7 +127,7 @@ __device__ __forceinline__ void produce_spans(const Params& p, u8* shared, const
     int end = min(p.k_blocks, first_group<T>(slice, slice.count - 1) + T::kParts);
     u32 spans = 0, asked = 0;
 #pragma unroll 1
-    for (; work.any(); work = work.next<T>(), asked++) {
+    for (; T::kOne || work.any(); work = work.next<T>(), asked++) {
         int row0 = work.row0<T>();
 #pragma unroll 1
         for (int stage = 0; stage < slice.count; stage += kSpan, spans++) {
@@ -129,5 +147,6 @@ __device__ __forceinline__ void produce_spans(const Params& p, u8* shared, const
             factors.bias[r] = inside && p.bias != nullptr ? load_element(p.bias, p.type, row0 + r) : 0.0f;
         }
         arrive(barriers.factors_full(asked % 2));
+        if (T::kOne) break;
     }
 }

@@ -1,11 +1,14 @@
 // The warpgroups that multiply where codes carry their scales (Fold::kScaled): scale * (q - 8) is an int8, so all of K adds up in the tensor
 // cores, and there is nothing to fold. Per stage (128 k):
 //
-//   issue the products; wait for the stage before, and give its activations' place back; unpack the codes of the next stage, and give their
-//   place back; load those of the one after that
+//   issue the products, and give their codes' place back; wait for the stage before, and give its activations' place back; unpack the codes
+//   of the next stage; load those of the one after that
 //
 // Codes are needed two stages before their activations, so they have a ring of their own: in one ring for both, activations would have to come
 // as early, and two of its places would always wait. Where a tile is whole rounds of the rings, places are constants of the code.
+//
+// What registers were loaded from is given back no earlier than products are issued that read those registers: only then have the loads been
+// waited for. ptxas lets an arrival pass them, and a warp whose loads are slow then reads what took their place.
 #pragma once
 #include "wgmma_tile.cuh"
 
@@ -31,6 +34,7 @@ struct ScaledConsumer {
     Place<T::kStages> tokens;         // multiplied next
     Place<T::kStages> loads;          // loaded next; once loaded, unpacked next
     Place<2> span;                    // their scales'
+    u32 span_freed = 0;               // the span given back next
     int load_stage = 0;               // of the tile
     bool ready = false, code_ready = false;  // whether what is multiplied next, loaded next, has come
     u32 up[4], low[4];                       // codes as they are stored, and their scales
@@ -61,7 +65,7 @@ struct ScaledConsumer {
             for (; i < count; i += T::kStages) {
                 tokens.at = 0, loads.at = 1;  // as they are; now the compiler knows
 #pragma unroll
-                for (int s = 0; s < T::kStages; s++) multiply(acc, fragments[s % 2], fragments[!(s % 2)], i + s, s + 2 < T::kStages ? i + T::kStages : begun, (s + 2) % T::kStages);
+                for (int s = 0; s < T::kStages; s++) multiply(acc, fragments[s % 2], fragments[!(s % 2)], i + s, s + 2 < T::kStages ? i + T::kStages : begun, s);
             }
             wgmma_wait<0>();
             pin(acc);
@@ -84,13 +88,18 @@ private:
         if (first_lane) arrive(full + (tokens.at == 0 ? T::kStages - 1 : tokens.at - 1) * 16 + 8);
     }
 
-    // Stage i of a tile; `begun` counts the stages that are unpacked in it, of the next tile too; `loaded`: which of a round is loaded, where tiles are whole rounds.
-    __device__ __forceinline__ void multiply(Accumulator<T>& acc, u32 (&fragments)[4][4], u32 (&next)[4][4], int i, int begun, int loaded = -1) {
+    // Stage i of a tile; `begun` counts the stages that are unpacked in it, of the next tile too; `of_round`: which of a round it is, where tiles are whole rounds.
+    __device__ __forceinline__ void multiply(Accumulator<T>& acc, u32 (&fragments)[4][4], u32 (&next)[4][4], int i, int begun, int of_round = -1) {
         if (!ready) wait_for_phase(full + tokens.at * 16, tokens.parity);
         wgmma_fence();
 #pragma unroll
         for (int step = 0; step < 4; step++) wgmma<T::kTokens>(acc, fragments[step], tile + tokens.at * (T::kTokenBytes / 16) + step * 2, true);
         wgmma_commit();
+        if (first_lane) arrive(code_full + tokens.at * 16 + 8);
+        if ((of_round < 0 || of_round == T::kStages - 1) && ((i + 1) % kSpan == 0 || i + 1 == count)) {
+            arrive(span_full + span_freed * 16 + 8);
+            span_freed ^= 1;
+        }
         wgmma_wait<1>();
         if (i > 0) free_tokens();
         tokens.next();
@@ -99,7 +108,7 @@ private:
         after.next();
         code_ready = is_over(code_full + after.at * 16, after.parity);
         if (i + 1 < begun) unpack(next);
-        if (i + 2 < begun) load(loaded);
+        if (i + 2 < begun) load(of_round < 0 ? -1 : (of_round + 2) % T::kStages);
     }
 
     // Codes and scales of a stage to registers. Spans begin and end with rounds.
@@ -115,7 +124,6 @@ private:
         for (int part = 0; part < T::kParts; part++) up_scales[part] = load_scale(scales + upper.scales + part * 2), low_scales[part] = load_scale(scales + lower.scales + part * 2);
         load_stage++;
         if (may_end && (load_stage == count || load_stage % kSpan == 0)) {
-            arrive(span_full + span.at * 16 + 8);
             span.next();
             if (load_stage == count) load_stage = 0;
         }
@@ -131,8 +139,6 @@ private:
         }
 #pragma unroll
         for (int j = 0; j < 4; j++) pin(fragments[j]);
-        __syncwarp();  // all lanes have theirs
-        if (first_lane) arrive(code_full + loads.at * 16 + 8);
         loads.next();
     }
 

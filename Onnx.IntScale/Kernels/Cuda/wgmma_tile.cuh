@@ -14,7 +14,14 @@
 #include "spans.cuh"
 #include "wgmma_ptx.cuh"
 
-template <int kBlock_, int kTokens_, int kStages_, Fold kFold_>
+// What a thread block computes.
+enum class Cut {
+    kTiles,   // tiles, one after the other
+    kTile,    // one tile
+    kSlices,  // a slice of K of one tile, and the thread blocks of its cluster the other slices
+};
+
+template <int kBlock_, int kTokens_, int kStages_, Fold kFold_, Cut kCut_>
 struct Tile {
     static constexpr int kBlock = kBlock_;
     static constexpr int kTokens = kTokens_;  // tokens of a thread block: a multiple of 8
@@ -23,18 +30,20 @@ struct Tile {
     static constexpr bool kScaled = kFold == Fold::kScaled;
     static_assert((kStages & (kStages - 1)) == 0 && kStages >= 4);
 
-    static constexpr bool kSplits = kTokens <= 128;      // whether K may be: the partial sums of more tokens would not fit where the stages were
+    static constexpr bool kSplit = kCut_ == Cut::kSlices, kOne = kCut_ != Cut::kTiles;
     static constexpr int kMostSlices = 4;                // of K
     static constexpr int kTogether = kScaled ? 4 : 1;    // tiles of tokens that share codes while those are in L2
-    // Stages whose codes are asked for before the kernel before is over, where all tokens are one tile, but no more than half a slice; and how many
-    // more for each 32 stages of K. All that fit would keep the quantization, which everybody waits for, from memory (benchmarks/cuda.md).
-    static constexpr int kEarlyStages = kTokens <= 32 ? 8 : kTokens == 64 ? 3 : kTokens == 128 ? 4 : 2, kEarlyOf32 = kTokens <= 16 ? 1 : 0;
+    // Stages whose codes are asked for before the kernel before is over; how many more for each 32 stages of K; the cycles from one to the next, and
+    // after that kernel. All codes that fit, at once, would keep the quantization, which everybody waits for, and then the first activations from
+    // memory (benchmarks/cuda.md).
+    static constexpr int kEarlyStages = kTokens <= 32 ? 8 : kTokens <= 128 ? 5 : 2, kEarlyOf32 = kTokens <= 32 ? 1 : 0;
+    static constexpr u32 kPace = kTokens <= 32 ? 192 : kTokens == 64 ? 352 : 512, kPause = 125;
     static constexpr int kRowGroups = 2;                 // warpgroups that multiply
     static constexpr int kRows = 64 * kRowGroups;        // channels of a thread block
     static constexpr int kConsumers = 128 * kRowGroups;  // threads that multiply
     static constexpr int kThreads = kConsumers + 128;
     static constexpr bool kAhead = kTokens <= 64;  // registers for the sums of two groups
-    static constexpr int kUnroll = !kAhead && kBlock < kStage ? 2 : kStages == 8 && kBlock >= kStage ? 8 : 4;  // stages of a turn of the loop
+    static constexpr int kUnroll = !kAhead && kBlock < kStage ? 2 : kStages == 8 && kBlock >= kStage && !kSplit ? 8 : 4;  // stages of a turn of the loop
     static constexpr bool kZeros = kFold == Fold::kInteger1;
     static constexpr int kStageBlocks = kBlock > kStage ? kBlock / kStage : 1;  // stages of a block of weights
     static constexpr int kParts = Span<kBlock>::kStageGroups;                   // groups of a stage
@@ -56,7 +65,7 @@ struct Tile {
     // Where K is split, the one tile's partial sums take the place of the stages, and its results lie behind them.
     static constexpr int kSplitStagingAt = kRowGroups * (kTokens / 8 + kMostSlices - 1) * 2048;
     static constexpr int kSplitStagingBytes = kTokens / 2 * kStagePitch;
-    static_assert(!kSplits || kSplitStagingAt + kRowGroups * kSplitStagingBytes <= kSpansAt);
+    static_assert(!kSplit || kSplitStagingAt + kRowGroups * kSplitStagingBytes <= kSpansAt);
     static_assert(kSharedBytes <= 232448);
 };
 
@@ -106,8 +115,8 @@ struct Work {
 
     template <class T>
     __device__ __forceinline__ static Work of(const Params& p) {
-        u32 slices = T::kSplits ? cluster_size() : 1;
-        Work work{slices, T::kSplits ? cluster_rank() : 0, (int)(gridDim.x / slices), (p.n + T::kRows - 1) / T::kRows, p.a8_rows / T::kTokens, (int)(blockIdx.x / slices)};
+        u32 slices = T::kSplit ? cluster_size() : 1;
+        Work work{slices, T::kSplit ? cluster_rank() : 0, (int)(gridDim.x / slices), (p.n + T::kRows - 1) / T::kRows, p.a8_rows / T::kTokens, (int)(blockIdx.x / slices)};
         work.find_tile<T>();
         return work;
     }
@@ -162,7 +171,7 @@ __device__ __forceinline__ int first_group(const Slice& slice, int stage) {
 // Those that fold load two stages ahead, without asking whether there is something to load: in tiles of whole turns of the loop the next
 // tile's first stages, and after the last tile two of nothing. Other tiles end with two or more of nothing, so that turns never wrap around.
 template <class T>
-__device__ __forceinline__ bool tile_goes_on(const Slice& slice) { return !T::kScaled && slice.count % T::kUnroll == 0; }
+__device__ __forceinline__ bool tile_goes_on(const Slice& slice) { return !T::kScaled && !T::kOne && slice.count % T::kUnroll == 0; }
 
 template <class T>
 __device__ __forceinline__ int ring_places(const Slice& slice) {

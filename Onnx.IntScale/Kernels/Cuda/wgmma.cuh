@@ -1,8 +1,10 @@
-// The Hopper kernel and its instances; wgmma_tile.cuh says how it works.
+// The Hopper kernel and what makes its instances, a source for each block of weights; wgmma_tile.cuh says how it works.
+#pragma once
 #include "wgmma_consume.cuh"
 #include "wgmma_finish.cuh"
 #include "wgmma_produce.cuh"
 #include "wgmma_scaled.cuh"
+#include "wgmma_slices.cuh"
 
 namespace {
 
@@ -26,6 +28,16 @@ __device__ __forceinline__ void consume(const Params& p, u8* shared, const Barri
     int r = threadIdx.x / 32 * 16 + threadIdx.x % 32 / 4;
     Slice slice = slice_of<T>(p, work);
     typename MultiplierOf<T>::Type consumer(p, shared, barriers, slice, r, work.row0<T>() + r);
+    if constexpr (T::kOne) {
+        // What Y takes the place of may still be read. Activations are waited for anyway, and where K is split, nothing may come between products and Y.
+        if (T::kSplit) wait_for_previous_kernel();
+        Accumulator<T> acc = {};
+        consumer.run(acc, false);
+        if (!T::kSplit) wait_for_previous_kernel();
+        if constexpr (T::kSplit) finish_slices<T>(p, work, shared, barriers, acc);
+        else finish<T>(p, work, shared, barriers, acc, 0);
+        return;
+    }
     u32 done = 0;
 #pragma unroll 1
     while (work.any()) {
@@ -46,8 +58,8 @@ __device__ __forceinline__ void produce(const Params& p, const TensorMap& codes,
     else if (thread < 32) produce_tokens<T>(p, shared, barriers, work);
     else if (thread == 32) produce_codes<T>(p, codes, shared, barriers, work);
     __syncwarp();
-    if (work.slices == 1) return;
-    // finish_split's.
+    if (!T::kSplit) return;
+    // finish_slices'.
     arrive_at_cluster();
     wait_for_cluster();
 }
@@ -87,45 +99,35 @@ __device__ __forceinline__ void matmul(const Params& p, const TensorMap& codes) 
     }
 }
 
-}  // namespace
-
-// wgmma_b<block>_t<tokens>_<fold>; CudaKernels.cs lists them.
-#define WGMMA(block, tokens, stages, name, fold)                                                                          \
-    extern "C" __global__ void __launch_bounds__(Tile<block, tokens, stages, fold>::kThreads, 1)                         \
-        wgmma_b##block##_t##tokens##_##name(const __grid_constant__ Params p, const __grid_constant__ TensorMap codes) { \
-        matmul<Tile<block, tokens, stages, fold>>(p, codes);                                                             \
-    }
-#define WGMMA_TOKENS(block, name, fold)        \
-    WGMMA(block, 16, 16, name, fold)           \
-    WGMMA(block, 32, kDeep<block>, name, fold) \
-    WGMMA(block, 64, 8, name, fold)            \
-    WGMMA(block, 128, kFew<block>, name, fold)
-#define WGMMA_FOLDS(block)                     \
-    WGMMA_TOKENS(block, x16, Fold::kInteger16)  \
-    WGMMA_TOKENS(block, x1, Fold::kInteger1)
-
 // Stages that fit beside the scales, which blocks of 32 have more of.
 template <int kBlock>
 constexpr int kDeep = kBlock == 32 ? 8 : 16;
 template <int kBlock>
 constexpr int kFew = kBlock == 32 ? 4 : 8;
 
-WGMMA_FOLDS(32)
-WGMMA_FOLDS(64)
-WGMMA_FOLDS(128)
-WGMMA_FOLDS(256)
+}  // namespace
 
-// Scales so small that codes carry them.
-#define WGMMA_SCALED(block)                      \
-    WGMMA(block, 128, kFew<block>, s8, Fold::kScaled) \
-    WGMMA(block, 256, 4, s8, Fold::kScaled)
-WGMMA_SCALED(32)
-WGMMA_SCALED(64)
-WGMMA_SCALED(128)
-WGMMA_SCALED(256)
-
-// The twin, to measure what integer scales buy.
-WGMMA(64, 128, 8, f16, Fold::kFloat16)
-WGMMA(128, 16, 16, f16, Fold::kFloat16)
-WGMMA(128, 128, 8, f16, Fold::kFloat16)
-WGMMA(256, 128, 8, f16, Fold::kFloat16)
+// wgmma_b<block>_t<tokens>_<fold>, _one where a thread block has one tile, and _split where it has a slice of K: what a kernel need not ask
+// makes small products up to a tenth faster (benchmarks/cuda.md). CudaKernels.cs lists them.
+#define WGMMA_TILE(name, ...)                                                                                                                           \
+    extern "C" __global__ void __launch_bounds__(__VA_ARGS__::kThreads, 1) name(const __grid_constant__ Params p, const __grid_constant__ TensorMap codes) { \
+        matmul<__VA_ARGS__>(p, codes);                                                                                                                   \
+    }
+#define WGMMA_ONE(block, tokens, stages, name, fold) WGMMA_TILE(wgmma_b##block##_t##tokens##_##name##_one, Tile<block, tokens, stages, fold, Cut::kTile>)
+#define WGMMA_WHOLE(block, tokens, stages, name, fold) WGMMA_TILE(wgmma_b##block##_t##tokens##_##name, Tile<block, tokens, stages, fold, Cut::kTiles>)
+#define WGMMA(block, tokens, stages, name, fold)    \
+    WGMMA_WHOLE(block, tokens, stages, name, fold) \
+    WGMMA_TILE(wgmma_b##block##_t##tokens##_##name##_split, Tile<block, tokens, stages, fold, Cut::kSlices>)
+#define WGMMA_TOKENS(block, name, fold)        \
+    WGMMA(block, 16, 16, name, fold)           \
+    WGMMA(block, 32, kDeep<block>, name, fold) \
+    WGMMA(block, 64, 8, name, fold)            \
+    WGMMA(block, 128, kFew<block>, name, fold)
+// The last are for scales so small that codes carry them.
+#define WGMMA_BLOCK(block)                               \
+    WGMMA_TOKENS(block, x16, Fold::kInteger16)            \
+    WGMMA_TOKENS(block, x1, Fold::kInteger1)              \
+    WGMMA(block, 128, kFew<block>, s8, Fold::kScaled)     \
+    WGMMA_ONE(block, 128, kFew<block>, s8, Fold::kScaled) \
+    WGMMA_WHOLE(block, 256, 4, s8, Fold::kScaled)         \
+    WGMMA_ONE(block, 256, 4, s8, Fold::kScaled)
