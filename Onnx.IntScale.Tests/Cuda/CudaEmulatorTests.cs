@@ -27,7 +27,7 @@ public sealed class CudaEmulatorTests(EmulatedGpu gpu) : IClassFixture<EmulatedG
     [EmulatorFact]
     public async Task Barrier_Missing_IsFound()
     {
-        using var faulty = gpu.WithFault("wgmma_finish.cuh", "warpgroup_barrier();\n            store_staged", "store_staged");
+        using var faulty = gpu.WithFault("wgmma_finish.cuh", ("warpgroup_barrier();\n            store_staged", "store_staged"));
         var run = await Check(faulty, "early", 2, "--seed", "11", "--every", "53", "--kernel", "wgmma");
         Assert.True(run.Code == 1, run.Out + run.Error);
         Assert.Contains("wgmma", run.Out, StringComparison.Ordinal);
@@ -36,7 +36,7 @@ public sealed class CudaEmulatorTests(EmulatedGpu gpu) : IClassFixture<EmulatedG
     [EmulatorFact]
     public async Task PartialSums_ReadBeforeTheyCome_AreFound()
     {
-        using var faulty = gpu.WithFault("wgmma_slices.cuh", "    wait_for_phase(barriers.sums(), 0);\n", "");
+        using var faulty = gpu.WithFault("wgmma_slices.cuh", ("    wait_for_phase(barriers.sums(), 0);\n", ""));
         var run = await Check(faulty, "late", 8, "--seed", "12", "--every", "17", "--kernel", "wgmma");
         Assert.True(run.Code != 0, run.Out + run.Error);
         Assert.Contains("_split", run.Out + run.Error, StringComparison.Ordinal);
@@ -45,10 +45,22 @@ public sealed class CudaEmulatorTests(EmulatedGpu gpu) : IClassFixture<EmulatedG
     [EmulatorFact]
     public async Task Prefetch_OfTilesOfOddStages_IsFound()
     {
-        using var faulty = gpu.WithFault("wgmma_scaled.cuh", "primed = more && count % 2 == 0;", "primed = more;");
+        using var faulty = gpu.WithFault("wgmma_scaled.cuh", ("primed = more && count % 2 == 0;", "primed = more;"));
         var run = await Check(faulty, "random", 2, "--seed", "15", "--scaled", "--cases", "24");
         Assert.True(run.Code != 0, run.Out + run.Error);
         Assert.Contains("_s8", run.Out + run.Error, StringComparison.Ordinal);
+    }
+
+    [EmulatorFact]
+    public async Task Codes_GivenBackBeforeTheirLoadsAreOver_AreFound()
+    {
+        using var faulty = gpu.WithFault(
+            "wgmma_scaled.cuh",
+            ("        if (first_lane) arrive(code_full + tokens.at * 16 + 8);\n", ""),
+            ("        loads.next();\n", "        __syncwarp();\n        if (first_lane) arrive(code_full + loads.at * 16 + 8);\n        loads.next();\n"));
+        var run = await Check(faulty, "early", 2, "--seed", "16", "--scaled", "--cases", "24");
+        Assert.True(run.Code != 0, run.Out + run.Error);
+        Assert.Contains("may still be under way", run.Out + run.Error, StringComparison.Ordinal);
     }
 
     private Task<(int Code, string Out, string Error)> Check(string schedule, int multiprocessors, params string[] arguments) => Check(gpu, schedule, multiprocessors, arguments);

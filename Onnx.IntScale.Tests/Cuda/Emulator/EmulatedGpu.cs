@@ -22,19 +22,24 @@ public sealed class EmulatedGpu : IDisposable
     }
 
     /// <summary>With a fault in a file of wgmma's.</summary>
-    private EmulatedGpu(EmulatedGpu sound, string file, string text, string instead)
+    private EmulatedGpu(EmulatedGpu sound, string file, (string Text, string Instead)[] edits)
     {
         Translate();
         var source = File.ReadAllText(In(file));
-        Assert.Contains(text, source, StringComparison.Ordinal);
-        File.WriteAllText(In(file), source.Replace(text, instead, StringComparison.Ordinal));
+        foreach (var (text, instead) in edits)
+        {
+            Assert.Contains(text, source, StringComparison.Ordinal);
+            source = source.Replace(text, instead, StringComparison.Ordinal);
+        }
+
+        File.WriteAllText(In(file), source);
         string[] faulty = [.. CudaKernels.All.Select(k => k.Module).Where(m => m.StartsWith("wgmma_", StringComparison.Ordinal)).Distinct().Select(m => $"{m}.cu")];
         Parallel.ForEach(Partitioner.Create(faulty, loadBalance: true), source => Compile(In(source)));
         Link([.. faulty.Select(f => In($"{f}.o")), .. Directory.GetFiles(sound._folder.FullName, "*.o").Where(o => !faulty.Contains(Path.GetFileNameWithoutExtension(o)))]);
     }
 
     /// <summary>The same with a fault in a file of wgmma's: other text for some.</summary>
-    internal EmulatedGpu WithFault(string file, string text, string instead) => new(this, file, text, instead);
+    internal EmulatedGpu WithFault(string file, params (string Text, string Instead)[] edits) => new(this, file, edits);
 
     /// <summary>Runs bench cuda-check.</summary>
     /// <param name="schedule">early, late or random: when what is asynchronous happens.</param>

@@ -50,6 +50,7 @@ void bulk_copy(unsigned to, const void* from, unsigned bytes, unsigned barrier) 
     check_range(from, 1, "bulk copy"), check_range((const char*)from + bytes - 1, 1, "bulk copy");
     barrier = absolute(barrier);
     later([=] {
+        check_loads(at, bytes, "bulk copy");
         memcpy(at, from, bytes);
         mbarrier_complete(barrier, bytes);
     });
@@ -63,6 +64,7 @@ void tensor_copy(unsigned to, const void* map, int x, int y, unsigned barrier) {
     if (to % 128) fail("tensor copy to %x", to);
     barrier = absolute(barrier);
     later([=, t = t] {
+        check_loads(at, bytes, "tensor copy");
         for (unsigned r = 0; r < t.box[1]; r++)
             for (unsigned c = 0; c < t.box[0]; c++) {
                 // The 64-byte swizzle is of addresses.

@@ -1,8 +1,9 @@
 // A GPU of fibers: the threads of a cluster take turns on one thread of the CPU, in an order drawn at random, and lose their turn only where
 // they wait for others or reach an mbarrier. What hardware may do early or late (copies, products) is done as early or as late as it may be.
 //
-// It finds wrong indices, races between what barriers leave unordered, deadlocks, accesses outside of memory, and accesses before the kernel
-// before is over. It does not know the order of memory operations (fences, proxies), registers, or time.
+// It finds wrong indices, races between what barriers leave unordered, deadlocks, accesses outside of memory, accesses before the kernel
+// before is over, and bulk copies to where loads may still be under way. Else it does not know the order of memory operations (fences,
+// proxies), registers, or time.
 #pragma once
 #include <stdint.h>
 #include <stdio.h>
@@ -30,6 +31,11 @@ struct Copy {
     int bytes, size;  // zeros past size
 };
 
+struct Load {
+    const unsigned char* at;
+    unsigned bytes;
+};
+
 // A warp's part of a warpgroup's product: its lanes' registers, the descriptor of B.
 struct Product {
     int tokens;
@@ -43,6 +49,7 @@ struct Warp {
     std::vector<Gate> gates;  // of its masks
     std::vector<Product> open;
     std::vector<std::vector<Product>> groups;  // committed
+    long product_events;  // products issued and waits for them
     long frozen;    // rounds to stand still
     unsigned held;  // lanes that stand still until nobody else can go on
 };
@@ -80,6 +87,8 @@ struct Fiber {
     bool cluster_arrived;
     std::vector<Copy> open;
     std::vector<std::vector<Copy>> groups;  // committed
+    std::vector<Load> loads;                // that may be under way, while its warp's product_events are what they were
+    long loads_since;
 };
 
 extern Fiber* current;
@@ -101,6 +110,7 @@ void yield_sometimes();  // so that others overtake
 void wait_for_generation(const unsigned& generation, unsigned old, const char* what);
 void run_grid(void (*kernel)(const void*, const void*), const void* parameter, const void* second, bool overlapped);
 void grid_wait();
+Fiber& fiber_of(unsigned rank, unsigned thread);
 
 // memory.cpp
 void check_range(const void* p, long bytes, const char* what);  // within one allocation, aligned
@@ -133,6 +143,11 @@ void store_async(unsigned to, const void* value, unsigned bytes, unsigned barrie
 extern std::vector<std::function<void()>> pending;
 void run_pending();
 
+// loads.cpp
+void load_begins(const unsigned char* at, unsigned bytes);
+void loads_are_over();
+void check_loads(const unsigned char* at, unsigned bytes, const char* what);  // none that may be under way reads there
+
 // products.cpp
 void product_issue(const Product& product);
 void product_commit();
@@ -159,7 +174,9 @@ inline void meet(unsigned mask, Argument& argument, Work work) {
 template <class T>
 inline T load_shared(unsigned address) {
     T v;
-    memcpy(&v, shared_at(address, sizeof v, "ld.shared"), sizeof v);
+    const unsigned char* at = shared_at(address, sizeof v, "ld.shared");
+    load_begins(at, sizeof v);
+    memcpy(&v, at, sizeof v);
     return v;
 }
 

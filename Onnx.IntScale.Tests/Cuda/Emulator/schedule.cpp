@@ -69,6 +69,8 @@ void wait_for_generation(const unsigned& generation, unsigned old, const char* w
     yield();
 }
 
+Fiber& fiber_of(unsigned rank, unsigned thread) { return fibers[rank * kMostThreads + thread]; }
+
 void grid_wait() {
     if (!before_done) wait_for_generation(before_generation, before_generation, "the kernel before");
 }
