@@ -54,11 +54,25 @@ public sealed class CudaEmulatorTests(EmulatedGpu gpu) : IClassFixture<EmulatedG
     [EmulatorFact]
     public async Task Codes_GivenBackBeforeTheirLoadsAreOver_AreFound()
     {
-        using var faulty = gpu.WithFault(
+        const string Arrival = "        if (first_lane) arrive(code_full + tokens.at * 16 + 8);\n";
+        using var unpacked = gpu.WithFault("wgmma_scaled.cuh", (Arrival, ""), ("        loads.next();\n", "        __syncwarp();\n        if (first_lane) arrive(code_full + loads.at * 16 + 8);\n        loads.next();\n"));
+        // The next stage's, with the products of this one.
+        using var early = gpu.WithFault(
             "wgmma_scaled.cuh",
-            ("        if (first_lane) arrive(code_full + tokens.at * 16 + 8);\n", ""),
-            ("        loads.next();\n", "        __syncwarp();\n        if (first_lane) arrive(code_full + loads.at * 16 + 8);\n        loads.next();\n"));
-        var run = await Check(faulty, "early", 2, "--seed", "16", "--scaled", "--cases", "24");
+            (Arrival, "        if (i == 0 && first_lane) arrive(code_full + tokens.at * 16 + 8);\n        if (i + 1 < count && first_lane) arrive(code_full + (tokens.at + 1) % T::kStages * 16 + 8);\n"));
+        var runs = await Task.WhenAll(new[] { unpacked, early }.Select(faulty => Check(faulty, "early", 2, "--seed", "16", "--scaled", "--cases", "24")));
+        Assert.All(runs, AssertLate);
+    }
+
+    [EmulatorFact]
+    public async Task Scales_GivenBackBeforeTheirLoadsAreOver_AreFound()
+    {
+        using var faulty = gpu.WithFault("wgmma_scaled.cuh", ("            arrive(span_full + span_freed * 16 + 8);\n", ""), ("            span.next();\n", "            arrive(span_full + span.at * 16 + 8);\n            span.next();\n"));
+        AssertLate(await Check(faulty, "early", 2, "--seed", "16", "--scaled", "--cases", "24"));
+    }
+
+    private static void AssertLate((int Code, string Out, string Error) run)
+    {
         Assert.True(run.Code != 0, run.Out + run.Error);
         Assert.Contains("may still be under way", run.Out + run.Error, StringComparison.Ordinal);
     }

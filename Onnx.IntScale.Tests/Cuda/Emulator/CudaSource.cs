@@ -12,8 +12,13 @@ internal static partial class CudaSource
     /// <summary>Translates a source or a header of the kernels.</summary>
     public static string ToCpp(string source)
     {
-        // Without instructions, asm holds back the compiler, g++ as nvcc.
-        source = Asm().Replace(source, m => string.Concat(m.Groups["text"].Captures.Select(c => Unquote(c.Value))) is { Length: > 0 } ptx ? Statements(ptx, [.. m.Groups["operand"].Captures.Select(c => c.Value)]) : m.Value);
+        // Without instructions, asm pins registers.
+        source = Asm().Replace(source, m =>
+        {
+            string[] operands = [.. m.Groups["operand"].Captures.Select(c => c.Value)];
+            var ptx = string.Concat(m.Groups["text"].Captures.Select(c => Unquote(c.Value)));
+            return ptx.Length > 0 ? Statements(ptx, operands) : $"{{ {m.Value} {string.Concat(operands.Select(o => $"ptx::pin({o}); "))}}}";
+        });
         source = DynamicShared().Replace(source, "$1* $2 = reinterpret_cast<$1*>(emu::dynamic_shared);");
         // Thread blocks that share it run one after the other.
         return source.Replace("__shared__", "static", StringComparison.Ordinal).Replace("const __grid_constant__ Params p", "const Params& p", StringComparison.Ordinal)

@@ -18,7 +18,7 @@ void run_pending() {
     work();
 }
 
-static void perform(const Copy& c) { memset(c.to, 0, c.bytes), memcpy(c.to, c.from, c.size); }
+static void perform(const Copy& c) { check_loads(c.to, c.bytes, "cp.async"), memset(c.to, 0, c.bytes), memcpy(c.to, c.from, c.size); }
 
 void async_copy(unsigned to, const void* from, int bytes, int size) {
     Copy c{shared_at(to, bytes, "cp.async"), from, bytes, size};

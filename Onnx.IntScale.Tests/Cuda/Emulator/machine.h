@@ -2,7 +2,7 @@
 // they wait for others or reach an mbarrier. What hardware may do early or late (copies, products) is done as early or as late as it may be.
 //
 // It finds wrong indices, races between what barriers leave unordered, deadlocks, accesses outside of memory, accesses before the kernel
-// before is over, and bulk copies to where loads may still be under way. Else it does not know the order of memory operations (fences,
+// before is over, and copies to where loads may still be under way. Else it does not know the order of memory operations (fences,
 // proxies), registers, or time.
 #pragma once
 #include <stdint.h>
@@ -34,6 +34,13 @@ struct Copy {
 struct Load {
     const unsigned char* at;
     unsigned bytes;
+    long time;
+};
+
+// Registers that products read.
+struct Fragment {
+    const void* at;
+    long written;
 };
 
 // A warp's part of a warpgroup's product: its lanes' registers, the descriptor of B.
@@ -49,7 +56,6 @@ struct Warp {
     std::vector<Gate> gates;  // of its masks
     std::vector<Product> open;
     std::vector<std::vector<Product>> groups;  // committed
-    long product_events;  // products issued and waits for them
     long frozen;    // rounds to stand still
     unsigned held;  // lanes that stand still until nobody else can go on
 };
@@ -87,8 +93,9 @@ struct Fiber {
     bool cluster_arrived;
     std::vector<Copy> open;
     std::vector<std::vector<Copy>> groups;  // committed
-    std::vector<Load> loads;                // that may be under way, while its warp's product_events are what they were
-    long loads_since;
+    std::vector<Load> loads;                // that may be under way
+    std::vector<Fragment> fragments;
+    long time;                              // of loads and writes of fragments
 };
 
 extern Fiber* current;
@@ -101,6 +108,7 @@ extern std::mt19937 random_bits;
 
 enum class When { kEarly, kLate, kRandom };
 extern When when;  // what is asynchronous happens
+extern bool has_tensor_map;  // whether the kernel takes one
 
 [[noreturn]] void fail(const char* format, ...);
 
@@ -145,8 +153,10 @@ void run_pending();
 
 // loads.cpp
 void load_begins(const unsigned char* at, unsigned bytes);
-void loads_are_over();
-void check_loads(const unsigned char* at, unsigned bytes, const char* what);  // none that may be under way reads there
+void pinned(const void* at);
+void product_reads(unsigned lane, const unsigned* fragment);
+void no_products_left();
+void check_loads(const void* to, unsigned bytes, const char* what);  // none that may be under way reads there
 
 // products.cpp
 void product_issue(const Product& product);

@@ -29,7 +29,7 @@ static void perform(const Product& p) {
 static Warp& this_warp() { return block->warps[thread_index.x / 32]; }
 
 void product_issue(const Product& p) {
-    loads_are_over();
+    for (unsigned lane = 0; lane < 32; lane++) product_reads(lane, p.a[lane]);
     if (when == When::kEarly) return perform(p);
     // What products in flight write is unknown until they are waited for.
     for (auto* d : p.d)
@@ -43,7 +43,7 @@ void product_commit() {
 }
 
 void product_wait(unsigned left) {
-    loads_are_over();
+    if (left == 0) no_products_left();
     Warp& w = this_warp();
     for (; w.groups.size() > left; w.groups.erase(w.groups.begin()))
         for (auto& p : w.groups.front()) perform(p);

@@ -17,6 +17,7 @@ inline u32 clock() {
 }
 
 // Registers.
+template <class T> inline void pin(const T& v) { emu::pinned(&v); }
 inline void mov_b32(u32& d, u32 a) { d = a; }
 inline void mov_u32(u32& d, u32 a) { d = a; }
 inline void mov_b64(u64& d, u32 low, u32 high) { d = (u64)high << 32 | low; }

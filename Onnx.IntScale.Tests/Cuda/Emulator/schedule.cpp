@@ -20,6 +20,7 @@ Cluster cluster;
 unsigned dynamic_shared_bytes, shared_base;
 std::mt19937 random_bits;
 When when;
+bool has_tensor_map;
 
 static void* scheduler;
 static std::vector<Fiber> fibers(kMostBlocks * kMostThreads);
@@ -195,7 +196,7 @@ static void run_cluster(bool overlapped) {
 static void report_fault(int, siginfo_t* info, void*) { fail("access outside of memory, at %p", info->si_addr); }
 
 void run_grid(void (*function)(const void*, const void*), const void* parameter, const void* second, bool overlapped) {
-    kernel = function, kernel_parameter = parameter, kernel_second = second;
+    kernel = function, kernel_parameter = parameter, kernel_second = second, has_tensor_map = second != nullptr;
     struct sigaction report = {}, others;
     report.sa_sigaction = report_fault, report.sa_flags = SA_SIGINFO;
     sigaction(SIGSEGV, &report, &others);

@@ -73,7 +73,7 @@ struct Consumer {
         }
     }
 
-    // kCount stages from stage i on, the j-th of its span of `end`: an even number, or the very last. i and j are multiples of kCount.
+    // kCount stages from stage i on, the j-th of its span of `end`: an even number, or the very last. No turn goes past the ring's end.
     template <int kCount>
     __device__ __forceinline__ void multiply(u32 i, u32 j, u32 end, u32 span, u32 next_span, Accumulator<T>& acc) {
         constexpr bool kLast = kCount % 2 != 0;

@@ -47,7 +47,8 @@ __device__ __forceinline__ Factors<T>& begin_factors(u8* shared, const Barriers<
     return Factors<T>::at(shared, asked % 2);
 }
 
-// Codes: constants, which need not wait for the kernel before. The first kEarlyStages don't; the others do, for the sake of that kernel, and so come those slowly.
+// Codes: constants, which need not wait for the kernel before. Where all tokens are one tile, or a thread block has one of scaled codes, no more
+// than the first kEarlyStages go ahead, and slowly, for the sake of that kernel.
 template <class T>
 __device__ __forceinline__ void produce_codes(const Params& p, const TensorMap& codes, u8* shared, const Barriers<T>& barriers, Work work) {
     Slice slice = slice_of<T>(p, work);
@@ -64,7 +65,7 @@ __device__ __forceinline__ void produce_codes(const Params& p, const TensorMap& 
         for (int g = 0; g < T::kRowGroups; g++) tensor_copy(memory + ring.at * T::kCodeBytes + g * 64 * kRowBytes, codes, x, row0 + g * 64, full, policy);
         x += kRowBytes, ring.next();
     };
-    // Folds of codes that several tiles of tokens share are 5 % faster without such a limit.
+    // Where several tiles of tokens share codes, folds are 5 % faster without such a limit.
     if (work.tiles_m == 1 || (T::kScaled && T::kOne)) {
         int early = min(end, begin + (T::kEarlyStages + p.k / (32 * kStage) * T::kEarlyOf32) * kRowBytes);
 #pragma unroll 1

@@ -98,12 +98,6 @@ struct Barriers {
 template <class T>
 using Accumulator = int[T::kTokens / 2];
 
-// Of all threads that multiply.
-template <class T>
-__device__ __forceinline__ void consumer_barrier() {
-    asm volatile("bar.sync 1, %0;" ::"n"(T::kConsumers) : "memory");
-}
-
 // Of the 128 threads of this warpgroup.
 __device__ __forceinline__ void warpgroup_barrier() { asm volatile("bar.sync %0, 128;" ::"r"(threadIdx.x / 128 + 2) : "memory"); }
 

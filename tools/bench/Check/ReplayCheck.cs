@@ -4,8 +4,8 @@ namespace Onnx.IntScale.Bench;
 
 /// <summary>
 /// Layers of language models one after the other in a CUDA graph, replayed again and again, every output compared each time. Kernels start
-/// before the one before is over, and what is then read too early or overwritten too soon comes out wrong once in hundreds of calls, of
-/// large ones at full speed only: single calls do not show it.
+/// before the one before is over, and what is then read too early or overwritten too soon comes out wrong seldom, in large calls at
+/// full speed only: single calls do not show it.
 /// </summary>
 internal sealed unsafe class ReplayCheck : IDisposable
 {
@@ -58,10 +58,11 @@ internal sealed unsafe class ReplayCheck : IDisposable
         var shape = sets[0].Shape;
         _context.Load(CudaPlanner.Modules(shape, _context.Device));
         // So many that no cache holds them: loads take as long as they do in a model.
-        var weights = Enumerable.Range(0, MostNodes).Select(i => new DeviceWeights(sets[i % Sets])).ToList();
+        var weights = new List<DeviceWeights>();
         var checks = new List<(string, string?)>();
         try
         {
+            for (var i = 0; i < MostNodes; i++) weights.Add(new(sets[i % Sets]));
             // The same weights may be multiplied in each of these ways.
             WeightFacts[] ways = [new(false, Certificate.DefaultLimit, short.MaxValue), new(false, Certificate.Int32Limit, short.MaxValue), new(false, Certificate.DefaultLimit, Certificate.LargestInt8Scale)];
             foreach (var m in Rows)
@@ -85,13 +86,15 @@ internal sealed unsafe class ReplayCheck : IDisposable
         var nodes = (int)Math.Clamp(MostOutputBytes / yBytes / Sets * Sets, Sets, MostNodes);
         using var values = new RandomTensors(seed).Normal($"A{m}", (long)m * shape.K, 1);
         using var other = new RandomTensors(seed + 1).Normal($"A{m}", (long)m * shape.K, 1);
-        DeviceArray[] a = [DeviceArray.Of(values)!, DeviceArray.Of(other)!];
-        var y = Enumerable.Range(0, nodes).Select(_ => new DeviceArray(yBytes)).ToArray();
+        var (a, y) = (new List<DeviceArray>(), new List<DeviceArray>());
         var expected = new byte[Sets][];
         var got = new byte[yBytes];
         var graph = (nint)0;
         try
         {
+            a.Add(DeviceArray.Of(values)!);
+            a.Add(DeviceArray.Of(other)!);
+            for (var i = 0; i < nodes; i++) y.Add(new(yBytes));
             // The first ones by the plain kernel, each alone.
             for (var i = 0; i < Sets; i++)
             {
@@ -120,8 +123,8 @@ internal sealed unsafe class ReplayCheck : IDisposable
         finally
         {
             if (graph != 0) CudaDriver.DestroyGraph(graph);
-            Array.ForEach(a, x => x.Dispose());
-            Array.ForEach(y, x => x.Dispose());
+            a.ForEach(x => x.Dispose());
+            y.ForEach(x => x.Dispose());
         }
     }
 
@@ -132,7 +135,7 @@ internal sealed unsafe class ReplayCheck : IDisposable
         return $"Y[{at / n}, {at % n}] is {MemoryMarshal.Cast<byte, Half>(got)[at]}, the plain kernel says {MemoryMarshal.Cast<byte, Half>(expected)[at]}";
     }
 
-    private void Launch(in CudaPlan plan, List<DeviceWeights> weights, DeviceArray[] a, DeviceArray[] y, int first, int end)
+    private void Launch(in CudaPlan plan, List<DeviceWeights> weights, List<DeviceArray> a, List<DeviceArray> y, int first, int end)
     {
         using var scratch = new DeviceArray(CudaMatMul.ScratchBytes(plan));
         Queue(plan, scratch, weights, a, y, first, end);
@@ -140,12 +143,12 @@ internal sealed unsafe class ReplayCheck : IDisposable
     }
 
     /// <summary>Launches nodes [first, end): Sets is even, so those of the same weights have the same A.</summary>
-    private void Queue(in CudaPlan plan, DeviceArray scratch, List<DeviceWeights> weights, DeviceArray[] a, DeviceArray[] y, int first, int end)
+    private void Queue(in CudaPlan plan, DeviceArray scratch, List<DeviceWeights> weights, List<DeviceArray> a, List<DeviceArray> y, int first, int end)
     {
         for (var i = first; i < end; i++)
         {
             var call = CudaParams.Of(weights[i].View(floatScales: false), (int)(y[i].Bytes / sizeof(ushort) / weights[i].Shape.N), ElementType.Float16);
-            call.A = a[i % a.Length].Pointer;
+            call.A = a[i % a.Count].Pointer;
             call.Y = y[i].Pointer;
             CudaMatMul.UseScratch(ref call, plan, scratch.Pointer);
             CudaMatMul.Launch(_context, plan, call, _stream);
