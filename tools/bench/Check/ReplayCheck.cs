@@ -68,7 +68,10 @@ internal sealed unsafe class ReplayCheck : IDisposable
             foreach (var m in Rows)
             {
                 foreach (var plan in ways.Select(w => CudaPlanner.Plan(shape, m, ElementType.Float16, w, _context.Device)).DistinctBy(p => p.MatMul.Kernel))
-                    checks.Add(($"graph: {CudaKernels.All[plan.MatMul.Kernel].Name}: M={m} K={shape.K} N={shape.N}", OfPlan(seed, plan, weights, m, replays)));
+                {
+                    var name = $"graph: {CudaKernels.All[plan.MatMul.Kernel].Name}: M={m} K={shape.K} N={shape.N}";
+                    checks.Add((name, OfPlan(name, seed, plan, weights, m, replays)));
+                }
             }
         }
         finally
@@ -79,7 +82,7 @@ internal sealed unsafe class ReplayCheck : IDisposable
         return checks;
     }
 
-    private string? OfPlan(int seed, in CudaPlan plan, List<DeviceWeights> weights, int m, int replays)
+    private string? OfPlan(string name, int seed, in CudaPlan plan, List<DeviceWeights> weights, int m, int replays)
     {
         var shape = weights[0].Shape;
         var yBytes = (long)m * shape.N * sizeof(ushort);
@@ -119,6 +122,10 @@ internal sealed unsafe class ReplayCheck : IDisposable
             }
 
             return null;
+        }
+        catch (CudaException e)
+        {
+            throw new BenchException($"{name}: {e.Message}");
         }
         finally
         {
