@@ -31,6 +31,7 @@ public sealed class PairedTimerTests
 
         var times = PairedTimer.Measure([() => Action('a'), () => Action('b')], TimeSpan.Zero, TimeSpan.Zero, 1, TimeSpan.FromMilliseconds(Turn));
         Assert.All(times, t => Assert.Equal(5, t.Count));
-        Assert.All(times.SelectMany(t => t), t => Assert.InRange(t, 0.009, 0.5));
+        // Of five turns a busy machine may upset one or two.
+        Assert.All(times, t => Assert.InRange(PairedTimer.Median(t), 0.009, 0.5));
     }
 }
