@@ -38,8 +38,7 @@ internal sealed unsafe class CudaKernelBench : IDisposable
     private const double WarmUpMs = 100;
     private const double FirstWarmUpMs = 1000;
 
-    private readonly CudaContext _context;
-    private readonly nint _stream;
+    private readonly DeviceStream _stream;
     private readonly nint _start;
     private readonly nint _end;
 
@@ -47,16 +46,16 @@ internal sealed unsafe class CudaKernelBench : IDisposable
     /// <exception cref="CudaException">There is none, or it cannot be used.</exception>
     public CudaKernelBench(int ordinal)
     {
-        _context = CudaContext.OfDevice(ordinal);
-        using var use = _context.Use();
-        (_stream, _start, _end) = (CudaDriver.CreateStream(), CudaDriver.CreateEvent(), CudaDriver.CreateEvent());
+        _stream = new(ordinal);
+        using var use = _stream.Context.Use();
+        (_start, _end) = (CudaDriver.CreateEvent(), CudaDriver.CreateEvent());
     }
 
     /// <summary>Times everything.</summary>
     /// <exception cref="BenchException">A kernel computes something else than it should.</exception>
     public IReadOnlyList<CudaKernelRow> Run(CudaKernelOptions options, Action<string> progress)
     {
-        using var use = _context.Use();
+        using var use = _stream.Context.Use();
         var rows = new List<CudaKernelRow>();
         foreach (var shape in options.Shapes)
         {
@@ -64,7 +63,7 @@ internal sealed unsafe class CudaKernelBench : IDisposable
             progress($"{shape.K} x {shape.N}, block {shape.BlockSize}: making {count} weight sets");
             var sets = Enumerable.Range(0, count).Select(i => RandomCodes.Draw(shape, (ulong)(i + 1), 1 / Math.Sqrt(shape.K), options.LargestScale)).ToList();
             var facts = new WeightFacts(false, sets.Max(s => s.MaxAccumulator), sets.Max(s => s.Scales.Max()));
-            _context.Load(CudaPlanner.Modules(shape, _context.Device));
+            _stream.Context.Load(CudaPlanner.Modules(shape, _stream.Context.Device));
             var weights = sets.Select(s => new DeviceWeights(s)).ToList();
             try
             {
@@ -87,18 +86,18 @@ internal sealed unsafe class CudaKernelBench : IDisposable
     /// <inheritdoc/>
     public void Dispose()
     {
-        using var use = _context.Use();
+        using var use = _stream.Context.Use();
         CudaDriver.DestroyEvent(_start);
         CudaDriver.DestroyEvent(_end);
-        CudaDriver.DestroyStream(_stream);
+        _stream.Dispose();
     }
 
     /// <summary>What is timed: the operator's kernels and, where there is one, the tensor-core kernel's twin, which reads float16 scales in the integers' place.</summary>
     private IReadOnlyList<(string Name, CudaPlan Plan, bool FloatScales)> Variants(MatMulShape shape, int m, in WeightFacts facts)
     {
-        var ours = (CudaOperator.Ours, CudaPlanner.Plan(shape, m, ElementType.Float16, facts, _context.Device), false);
-        return CudaPlanner.HasTwin(shape, m, _context.Device)
-            ? [ours, (Twin, CudaPlanner.Twin(shape, m, ElementType.Float16, _context.Device), true)]
+        var ours = (CudaOperator.Ours, CudaPlanner.Plan(shape, m, ElementType.Float16, facts, _stream.Context.Device), false);
+        return CudaPlanner.HasTwin(shape, m, _stream.Context.Device)
+            ? [ours, (Twin, CudaPlanner.Twin(shape, m, ElementType.Float16, _stream.Context.Device), true)]
             : [ours];
     }
 
@@ -117,7 +116,7 @@ internal sealed unsafe class CudaKernelBench : IDisposable
             {
                 sequences.Add(new Sequence(this, variant.Plan, weights, a, y, m, variant.FloatScales, options.Graphs));
                 // NaN, so that no variant passes for what another one left.
-                y.ForEach(x => CudaDriver.Fill(x.Address, 0xFF, x.Bytes, _stream));
+                y.ForEach(x => CudaDriver.Fill(x.Address, 0xFF, x.Bytes, _stream.Handle));
                 sequences[^1].Run(1);
                 Check(sets, values, y, m, variant.Name);
             }
@@ -181,9 +180,9 @@ internal sealed unsafe class CudaKernelBench : IDisposable
             }
 
             if (!graph) return;
-            CudaDriver.BeginCapture(bench._stream);
+            CudaDriver.BeginCapture(bench._stream.Handle);
             Launch();
-            _graph = CudaDriver.EndCapture(bench._stream);
+            _graph = CudaDriver.EndCapture(bench._stream.Handle);
         }
 
         /// <summary>Passes over the sets in a measurement.</summary>
@@ -196,14 +195,14 @@ internal sealed unsafe class CudaKernelBench : IDisposable
         /// <summary>Milliseconds of so many passes.</summary>
         public double Run(int passes)
         {
-            CudaDriver.Record(_bench._start, _bench._stream);
+            CudaDriver.Record(_bench._start, _bench._stream.Handle);
             for (var i = 0; i < passes; i++)
             {
-                if (_graph != 0) CudaDriver.LaunchGraph(_graph, _bench._stream);
+                if (_graph != 0) CudaDriver.LaunchGraph(_graph, _bench._stream.Handle);
                 else Launch();
             }
 
-            CudaDriver.Record(_bench._end, _bench._stream);
+            CudaDriver.Record(_bench._end, _bench._stream.Handle);
             CudaDriver.SynchronizeEvent(_bench._end);
             return CudaDriver.Milliseconds(_bench._start, _bench._end);
         }
@@ -229,7 +228,7 @@ internal sealed unsafe class CudaKernelBench : IDisposable
 
         private void Launch()
         {
-            foreach (ref readonly var call in _calls.AsSpan()) CudaMatMul.Launch(_bench._context, _plan, call, _bench._stream);
+            foreach (ref readonly var call in _calls.AsSpan()) CudaMatMul.Launch(_bench._stream.Context, _plan, call, _bench._stream.Handle);
         }
     }
 }

@@ -87,6 +87,7 @@ template <int kCount> inline void move_matrices(u32 address, u32* const (&v)[kCo
 inline void ldmatrix_sync_aligned_m8n8_x4_shared_b16(u32& a, u32& b, u32& c, u32& d, u32 address) { move_matrices<4>(address, {&a, &b, &c, &d}, true, false); }
 inline void stmatrix_sync_aligned_m8n8_x2_trans_shared_b16(u32 address, u32 a, u32 b) { move_matrices<2>(address, {&a, &b}, false, true); }
 inline void stmatrix_sync_aligned_m8n8_x4_trans_shared_b16(u32 address, u32 a, u32 b, u32 c, u32 d) { move_matrices<4>(address, {&a, &b, &c, &d}, false, true); }
+
 // Asynchronous copies.
 inline void cp_async_ca_shared_global(u32 to, const void* from, int bytes) { emu::async_copy(to, from, bytes, bytes); }
 inline void cp_async_cg_shared_global_L2_128B(u32 to, const void* from, int bytes, int size) { emu::async_copy(to, from, bytes, size); }

@@ -9,7 +9,9 @@ internal sealed record CheckOutcome(string Kernels, string? Fault);
 /// Runs cases on a device through the driver alone and compares every bit of Y with the specification. Scratch memory and Y are poisoned
 /// before, and memory around Y must be as it was after.
 /// </summary>
-internal sealed unsafe class KernelCheck : IDisposable
+/// <param name="ordinal">Number of the GPU.</param>
+/// <exception cref="CudaException">There is none, or it cannot be used.</exception>
+internal sealed unsafe class KernelCheck(int ordinal) : IDisposable
 {
     /// <summary>Calls of a case that follow each other at once, with the same scratch memory and other activations: each must wait for the one before.</summary>
     private const int Calls = 3;
@@ -17,25 +19,15 @@ internal sealed unsafe class KernelCheck : IDisposable
     private const int Margin = 1024;
     private const byte Poison = 0xAB;
 
-    private readonly CudaContext _context;
-    private readonly nint _stream;
-
-    /// <summary>Opens a device.</summary>
-    /// <exception cref="CudaException">There is none, or it cannot be used.</exception>
-    public KernelCheck(int ordinal)
-    {
-        _context = CudaContext.OfDevice(ordinal);
-        using var use = _context.Use();
-        _stream = CudaDriver.CreateStream();
-    }
+    private readonly DeviceStream _stream = new(ordinal);
 
     /// <summary>The device's name.</summary>
-    public string Device => _context.Name;
+    public string Device => _stream.Context.Name;
 
     /// <summary>Runs a case.</summary>
     public CheckOutcome Run(CheckCase c)
     {
-        using var use = _context.Use();
+        using var use = _stream.Context.Use();
         using var data = new CheckData(c);
         if (data.MaxAccumulator > Certificate.Int32Limit) throw new InvalidOperationException($"{c}: not certified");
         using var b = DeviceArray.Of(data.B);
@@ -45,14 +37,14 @@ internal sealed unsafe class KernelCheck : IDisposable
         using var bias = DeviceArray.Of(data.Bias);
         var weights = new WeightView(c.Shape, (byte*)b!.Pointer, (short*)scales!.Pointer, (float*)channelScales!.Pointer, zeroPoints == null ? null : (byte*)zeroPoints.Pointer);
 
-        var facts = CudaCertificate.Compute(_context, weights);
+        var facts = CudaCertificate.Compute(_stream.Context, weights);
         var expected = WeightFacts.Of(data.Weights);
         if (facts != expected) return new("certificate", $"the weights' facts are {facts}, expected {expected}");
 
-        _context.Load(CudaPlanner.Modules(c.Shape, _context.Device));
-        var plan = CudaPlanner.Plan(c.Shape, c.M, c.Type, facts, c.Sms == 0 ? _context.Device : _context.Device with { SmCount = c.Sms });
+        _stream.Context.Load(CudaPlanner.Modules(c.Shape, _stream.Context.Device));
+        var plan = CudaPlanner.Plan(c.Shape, c.M, c.Type, facts, c.Sms == 0 ? _stream.Context.Device : _stream.Context.Device with { SmCount = c.Sms });
         using var scratch = new DeviceArray(CudaMatMul.ScratchBytes(plan));
-        CudaDriver.Fill(scratch.Address, Poison, scratch.Bytes, _stream);
+        CudaDriver.Fill(scratch.Address, Poison, scratch.Bytes, _stream.Handle);
 
         var host = Enumerable.Range(0, Calls).Select(data.Activations).ToArray();
         var a = Array.ConvertAll(host, h => DeviceArray.Of(h)!);
@@ -60,7 +52,7 @@ internal sealed unsafe class KernelCheck : IDisposable
         var y = Array.ConvertAll(host, _ => new DeviceArray(yBytes + (2 * Margin)));
         try
         {
-            foreach (var output in y) CudaDriver.Fill(output.Address, Poison, output.Bytes, _stream);
+            foreach (var output in y) CudaDriver.Fill(output.Address, Poison, output.Bytes, _stream.Handle);
             for (var i = 0; i < Calls; i++)
             {
                 var call = CudaParams.Of(weights, c.M, c.Type);
@@ -68,10 +60,10 @@ internal sealed unsafe class KernelCheck : IDisposable
                 call.Bias = bias == null ? null : bias.Pointer;
                 call.Y = (byte*)y[i].Pointer + Margin;
                 CudaMatMul.UseScratch(ref call, plan, scratch.Pointer);
-                CudaMatMul.Launch(_context, plan, call, _stream);
+                CudaMatMul.Launch(_stream.Context, plan, call, _stream.Handle);
             }
 
-            CudaDriver.Synchronize(_stream);
+            CudaDriver.Synchronize(_stream.Handle);
             for (var i = 0; i < Calls; i++)
             {
                 var got = y[i].ToHost();
@@ -90,11 +82,7 @@ internal sealed unsafe class KernelCheck : IDisposable
     }
 
     /// <inheritdoc/>
-    public void Dispose()
-    {
-        using var use = _context.Use();
-        CudaDriver.DestroyStream(_stream);
-    }
+    public void Dispose() => _stream.Dispose();
 
     private static string Kernels(in CudaPlan plan)
     {

@@ -7,7 +7,9 @@ namespace Onnx.IntScale.Bench;
 /// before the one before is over, and what is then read too early or overwritten too soon comes out wrong seldom, in large calls at
 /// full speed only: single calls do not show it.
 /// </summary>
-internal sealed unsafe class ReplayCheck : IDisposable
+/// <param name="ordinal">Number of the GPU.</param>
+/// <exception cref="CudaException">There is none, or it cannot be used.</exception>
+internal sealed unsafe class ReplayCheck(int ordinal) : IDisposable
 {
     private const int Sets = 4;
     private const int MostNodes = 24;
@@ -17,17 +19,7 @@ internal sealed unsafe class ReplayCheck : IDisposable
     private static readonly (int K, int N)[] Sizes = [(4096, 4096), (4096, 14336), (14336, 4096)];
     private static readonly int[] Rows = [1, 8, 16, 32, 64, 128, 256, 512, 1024];
 
-    private readonly CudaContext _context;
-    private readonly nint _stream;
-
-    /// <summary>Opens a device.</summary>
-    /// <exception cref="CudaException">There is none, or it cannot be used.</exception>
-    public ReplayCheck(int ordinal)
-    {
-        _context = CudaContext.OfDevice(ordinal);
-        using var use = _context.Use();
-        _stream = CudaDriver.CreateStream();
-    }
+    private readonly DeviceStream _stream = new(ordinal);
 
     /// <summary>All checks by name, each with what was wrong, or null.</summary>
     /// <param name="seed">Seed of the numbers.</param>
@@ -46,17 +38,13 @@ internal sealed unsafe class ReplayCheck : IDisposable
     }
 
     /// <inheritdoc/>
-    public void Dispose()
-    {
-        using var use = _context.Use();
-        CudaDriver.DestroyStream(_stream);
-    }
+    public void Dispose() => _stream.Dispose();
 
     private List<(string Name, string? Fault)> OfWeights(int seed, List<WeightSet> sets, int replays)
     {
-        using var use = _context.Use();
+        using var use = _stream.Context.Use();
         var shape = sets[0].Shape;
-        _context.Load(CudaPlanner.Modules(shape, _context.Device));
+        _stream.Context.Load(CudaPlanner.Modules(shape, _stream.Context.Device));
         // So many that no cache holds them: loads take as long as they do in a model.
         var weights = new List<DeviceWeights>();
         var checks = new List<(string, string?)>();
@@ -67,7 +55,7 @@ internal sealed unsafe class ReplayCheck : IDisposable
             WeightFacts[] ways = [new(false, Certificate.DefaultLimit, short.MaxValue), new(false, Certificate.Int32Limit, short.MaxValue), new(false, Certificate.DefaultLimit, Certificate.LargestInt8Scale)];
             foreach (var m in Rows)
             {
-                foreach (var plan in ways.Select(w => CudaPlanner.Plan(shape, m, ElementType.Float16, w, _context.Device)).DistinctBy(p => p.MatMul.Kernel))
+                foreach (var plan in ways.Select(w => CudaPlanner.Plan(shape, m, ElementType.Float16, w, _stream.Context.Device)).DistinctBy(p => p.MatMul.Kernel))
                 {
                     var name = $"graph: {CudaKernels.All[plan.MatMul.Kernel].Name}: M={m} K={shape.K} N={shape.N}";
                     checks.Add((name, OfPlan(name, seed, plan, weights, m, replays)));
@@ -106,14 +94,14 @@ internal sealed unsafe class ReplayCheck : IDisposable
             }
 
             using var scratch = new DeviceArray(CudaMatMul.ScratchBytes(plan));
-            CudaDriver.BeginCapture(_stream);
+            CudaDriver.BeginCapture(_stream.Handle);
             Queue(plan, scratch, weights, a, y, 0, nodes);
-            graph = CudaDriver.EndCapture(_stream);
+            graph = CudaDriver.EndCapture(_stream.Handle);
             for (var replay = 0; replay < replays; replay++)
             {
-                foreach (var output in y) CudaDriver.Fill(output.Address, Poison, output.Bytes, _stream);
-                CudaDriver.LaunchGraph(graph, _stream);
-                CudaDriver.Synchronize(_stream);
+                foreach (var output in y) CudaDriver.Fill(output.Address, Poison, output.Bytes, _stream.Handle);
+                CudaDriver.LaunchGraph(graph, _stream.Handle);
+                CudaDriver.Synchronize(_stream.Handle);
                 for (var i = 0; i < nodes; i++)
                 {
                     fixed (byte* target = got) CudaDriver.CopyToHost(target, y[i].Address, yBytes);
@@ -146,7 +134,7 @@ internal sealed unsafe class ReplayCheck : IDisposable
     {
         using var scratch = new DeviceArray(CudaMatMul.ScratchBytes(plan));
         Queue(plan, scratch, weights, a, y, first, end);
-        CudaDriver.Synchronize(_stream);
+        CudaDriver.Synchronize(_stream.Handle);
     }
 
     /// <summary>Launches nodes [first, end): Sets is even, so those of the same weights have the same A.</summary>
@@ -158,7 +146,7 @@ internal sealed unsafe class ReplayCheck : IDisposable
             call.A = a[i % a.Count].Pointer;
             call.Y = y[i].Pointer;
             CudaMatMul.UseScratch(ref call, plan, scratch.Pointer);
-            CudaMatMul.Launch(_context, plan, call, _stream);
+            CudaMatMul.Launch(_stream.Context, plan, call, _stream.Handle);
         }
     }
 }
