@@ -19,7 +19,7 @@ public sealed class CudaEmulatorTests(EmulatedGpu gpu) : IClassFixture<EmulatedG
         Assert.All(runs, run => Assert.True(run.Code == 0 && run.Out.Contains(" cases, 0 mismatches", StringComparison.Ordinal), run.Out + run.Error));
         var kernels = string.Concat(runs.Select(r => r.Out));
         Assert.All(
-            (string[])["gemv_", "plain_", "mma_", "wgmma_b32_t", "wgmma_b64_t", "wgmma_b128_t", "wgmma_b256_t", "_t16_x16 ", "_t16_x16_split", "_t32_x16_split", "_t64_x16_split", "_t128_s8_one", "_t128_s8_split", "_t256_s8_one",
+            (string[])["gemv_", "plain_", "mma_", "wgmma_b32_t", "wgmma_b64_t", "wgmma_b128_t", "wgmma_b256_t", "_t16_x16 ", "_t16_x16_split", "_t32_x16_split", "_t64_x16_split", "_t128_s8_one", "_t128_s8_split", "_t256_s8_one", "_n64_t32_x16_split", "_n64_t64_x16_one", "_n64_t64_x16_split", "_n64_t64_x1_", "_n64_t128_s8_one",
                 .. from block in new[] { 32, 64, 128, 256 } from tokens in new[] { 128, 256 } select $"wgmma_b{block}_t{tokens}_s8"],
             name => Assert.Contains(name, kernels, StringComparison.Ordinal));
     }
@@ -54,12 +54,12 @@ public sealed class CudaEmulatorTests(EmulatedGpu gpu) : IClassFixture<EmulatedG
     [EmulatorFact]
     public async Task Codes_GivenBackBeforeTheirLoadsAreOver_AreFound()
     {
-        const string Arrival = "        if (first_lane) arrive(code_full + tokens.at * 16 + 8);\n";
-        using var unpacked = gpu.WithFault("wgmma_scaled.cuh", (Arrival, ""), ("        loads.next();\n", "        __syncwarp();\n        if (first_lane) arrive(code_full + loads.at * 16 + 8);\n        loads.next();\n"));
+        const string Arrival = "        if (first_lane) arrive(code_full + tokens.at * kBarrierPitch + 8);\n";
+        using var unpacked = gpu.WithFault("wgmma_scaled.cuh", (Arrival, ""), ("        loads.next();\n", "        __syncwarp();\n        if (first_lane) arrive(code_full + loads.at * kBarrierPitch + 8);\n        loads.next();\n"));
         // The next stage's, with the products of this one.
         using var early = gpu.WithFault(
             "wgmma_scaled.cuh",
-            (Arrival, "        if (i == 0 && first_lane) arrive(code_full + tokens.at * 16 + 8);\n        if (i + 1 < count && first_lane) arrive(code_full + (tokens.at + 1) % T::kStages * 16 + 8);\n"));
+            (Arrival, "        if (i == 0 && first_lane) arrive(code_full + tokens.at * kBarrierPitch + 8);\n        if (i + 1 < count && first_lane) arrive(code_full + (tokens.at + 1) % kPlaces * kBarrierPitch + 8);\n"));
         var runs = await Task.WhenAll(new[] { unpacked, early }.Select(faulty => Check(faulty, "early", 2, "--seed", "16", "--scaled", "--cases", "24")));
         Assert.All(runs, AssertLate);
     }

@@ -119,6 +119,12 @@ inline void mbarrier_arrive_expect_tx_shared_cta_b64(u32 barrier, u32 bytes) { e
 inline void mbarrier_try_wait_parity_shared_cta_b64(bool& over, u32 barrier, u32 parity) { emu::mbarrier_wait(barrier, parity), over = true; }
 inline void mbarrier_test_wait_parity_shared_cta_b64(bool& over, u32 barrier, u32 parity) { over = emu::mbarrier_test(barrier, parity); }
 inline void griddepcontrol_wait() { emu::grid_wait(); }
+// All lanes must come; any of them may be chosen.
+inline void elect_sync(bool& elected, u32 lanes) {
+    int none = 0;
+    emu::meet(lanes, none, [](int**) {});
+    elected = threadIdx.x % 32 == 5;
+}
 
 // Not emulated: the order of memory operations, registers.
 inline void griddepcontrol_launch_dependents() {}

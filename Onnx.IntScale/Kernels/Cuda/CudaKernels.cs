@@ -44,6 +44,9 @@ internal static class CudaKernels
     /// <summary>Blocks of weights that wgmma kernels are compiled for; those of mma lack 256, which is two of 128 to them.</summary>
     public static readonly int[] Blocks = [32, 64, 128, 256];
 
+    /// <summary>Channels of a tile of wgmma kernels.</summary>
+    public static readonly int[] WgmmaChannels = [128, 64];
+
     /// <summary>Tokens of a tile of wgmma kernels.</summary>
     public static readonly int[] WgmmaTokens = [16, 32, 64, 128, 256];
 
@@ -64,7 +67,10 @@ internal static class CudaKernels
     private static readonly int[][] QuantizeIds = [.. Orders.Select(o => Types.Select(t => Ids[$"quantize_{o}_{t}"]).ToArray())];
     private static readonly int[] GemvIds = [.. Types.Select(t => Ids[$"gemv_{t}"])];
     private static readonly int[] PlainIds = [.. Types.Select(t => Ids[$"plain_{t}"])];
-    private static readonly int[] WgmmaIds = [.. from b in Blocks from t in WgmmaTokens from f in Folds from c in Cuts select Ids.GetValueOrDefault($"wgmma_b{b}_t{t}_{f}{c}", -1)];
+    private static readonly int[] WgmmaIds =
+    [
+        .. from b in Blocks from n in WgmmaChannels from t in WgmmaTokens from f in Folds from c in Cuts select Ids.GetValueOrDefault($"wgmma_b{b}{(n == 64 ? "_n64" : "")}_t{t}_{f}{c}", -1),
+    ];
     private static readonly int[] MmaIds = [.. from b in Blocks from t in MmaTokens from f in Folds select Ids.GetValueOrDefault($"mma_b{Math.Min(b, 128)}_t{t}_{f}", -1)];
 
     /// <summary>Whether a kernel takes a <see cref="CudaTensorMap"/> of B as its second parameter.</summary>
@@ -88,9 +94,12 @@ internal static class CudaKernels
     /// <summary>Any shape.</summary>
     public static int Plain(ElementType type) => PlainIds[IndexOf(type)];
 
-    /// <summary>Hopper's tensor cores; -1 where there is no such kernel: few twins, and of one tile only where codes are scaled.</summary>
-    public static int Wgmma(int block, int tokens, CudaFold fold, CudaCut cut) =>
-        WgmmaIds[(((((Array.IndexOf(Blocks, block) * WgmmaTokens.Length) + Array.IndexOf(WgmmaTokens, tokens)) * Folds.Length) + (int)fold) * Cuts.Length) + (int)cut];
+    /// <summary>Hopper's tensor cores; -1 where there is no such kernel: few twins, few of 64 channels, and of one tile only those and where codes are scaled.</summary>
+    public static int Wgmma(int block, int channels, int tokens, CudaFold fold, CudaCut cut)
+    {
+        var tile = (((Array.IndexOf(Blocks, block) * WgmmaChannels.Length) + Array.IndexOf(WgmmaChannels, channels)) * WgmmaTokens.Length) + Array.IndexOf(WgmmaTokens, tokens);
+        return WgmmaIds[(((tile * Folds.Length) + (int)fold) * Cuts.Length) + (int)cut];
+    }
 
     /// <summary>Tensor cores of compute capability 8.0 and later.</summary>
     public static int Mma(int block, int tokens, CudaFold fold) => MmaIds[(((Array.IndexOf(Blocks, block) * MmaTokens.Length) + Array.IndexOf(MmaTokens, tokens)) * Folds.Length) + (int)fold];
@@ -116,6 +125,8 @@ internal static class CudaKernels
         .. from b in Blocks[..3] from t in MmaTokens from f in Folds[..2] select $"mma_b{b}_t{t}_{f}",
         .. from b in Blocks from t in WgmmaTokens[..4] from f in Folds[..2] from c in (string[])["", "_split"] select $"wgmma_b{b}_t{t}_{f}{c}",
         .. from b in Blocks from t in WgmmaTokens[3..] from c in Cuts where t == 128 || c != "_split" select $"wgmma_b{b}_t{t}_s8{c}",
+        .. from b in Blocks from f in Folds[..2] from k in (string[])[$"t32_{f}_split", $"t64_{f}_one", $"t64_{f}_split"] select $"wgmma_b{b}_n64_{k}",
+        .. from b in Blocks select $"wgmma_b{b}_n64_t128_s8_one",
         .. from k in (string[])["b64_t128", "b128_t16", "b128_t128", "b256_t128"] from c in (string[])["", "_split"] select $"wgmma_{k}_f16{c}",
     ];
 }

@@ -35,7 +35,7 @@ internal static class CudaPlanner
 
     /// <summary>Whether there is a twin of what <see cref="Plan"/> gives where groups are folded.</summary>
     public static bool HasTwin(MatMulShape shape, int m, in CudaDevice device) =>
-        m > 1 && Family(shape, m, device) == "wgmma" && CudaKernels.Wgmma(shape.BlockSize, WgmmaPlan.TilingOf(shape, m, CudaFold.Float, device).Tokens, CudaFold.Float, CudaCut.Tiles) >= 0;
+        m > 1 && Family(shape, m, device) == "wgmma" && WgmmaPlan.TilingOf(shape, m, CudaFold.Float, device) is var twin && CudaKernels.Wgmma(shape.BlockSize, twin.Channels, twin.Tokens, CudaFold.Float, CudaCut.Tiles) >= 0;
 
     /// <summary>The modules that plans of a node may use, whatever M.</summary>
     public static IReadOnlyList<string> Modules(MatMulShape shape, in CudaDevice device)

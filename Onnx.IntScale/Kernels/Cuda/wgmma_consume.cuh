@@ -11,7 +11,12 @@
 template <class T>
 struct Consumer {
     static constexpr int kUnroll = T::kUnroll;  // stages of the loop; what is issued ahead drains at its end
+    // Where warpgroups are partners, stages are counted by each for itself: how far they lie from each other in the ring, and how many a span and a block have.
+    static constexpr int kPlaces = T::kPlaces, kBarrierPitch = T::kPartners * 16, kCodePitch = T::kPartners * T::kCodeBytes, kTokenPitch = T::kPartners * T::kTokenBytes / 16;
+    static constexpr int kOwnSpan = kSpan / T::kPartners, kStageBlocks = T::kStageBlocks > T::kPartners ? T::kStageBlocks / T::kPartners : 1;
+    static constexpr int kStep = T::kBlock > kStage ? 1 : T::kPartners * T::kParts;  // groups from a stage to the next or, of larger blocks, from one kStageBlocks to the next
 
+    u32 partner;                 // which of them this is
     int has_zeros, odd_first;    // whether there are zero points; whether the slice's first one is the high half of its byte
     int count;                   // stages of a tile
     u32 places;                  // places in the ring of a tile
@@ -30,17 +35,18 @@ struct Consumer {
     u32 up_zeros[T::kParts], low_zeros[T::kParts];
 
     __device__ __forceinline__ Consumer(const Params& p, u8* shared, const Barriers<T>& barriers, const Slice& slice, int r, int row)
-        : has_zeros(p.zero_points != nullptr), odd_first(first_group<T>(slice, 0) & 1), count(slice.count), places(ring_places<T>(slice)), goes_on(tile_goes_on<T>(slice)),
-          first_lane(threadIdx.x % 32 == 0), full(barriers.full(0)), span_full(barriers.span_full(0)), tile(wgmma_tile(shared_address(shared))),
-          codes(lane_codes<T::kBlock>(shared_address(shared + T::kCodesAt + r / 16 * 16 * kRowBytes), r % 8, threadIdx.x % 4)),
+        : partner(partner_of_warpgroup<T>()), has_zeros(p.zero_points != nullptr), odd_first(first_group<T>(slice, 0) & 1), count((slice.count - (int)partner + T::kPartners - 1) / T::kPartners),
+          places(ring_places<T>(slice)), goes_on(tile_goes_on<T>(slice)), first_lane(threadIdx.x % 32 == 0), full(barriers.full(partner)), span_full(barriers.span_full(0)),
+          tile(wgmma_tile(shared_address(shared + partner * T::kTokenBytes))),
+          codes(lane_codes<T::kBlock>(shared_address(shared + T::kCodesAt + r / 16 * 16 * kRowBytes), r % 8, threadIdx.x % 4) + partner * T::kCodeBytes),
           spans(shared_address(shared + T::kSpansAt)), upper(p, T::kRows, r, row, first_group<T>(slice, 0)),
           lower(p, T::kRows, r + 8, row + 8, first_group<T>(slice, 0)), tops(constant(0x80808080)) {}
 
     // Codes of a stage to registers, from its place in the ring, and the zero points: of the span, from its stage j on.
     __device__ __forceinline__ void load(u32 at, u32 parity, u32 span, u32 j) {
-        if (!ready) wait_for_phase(full + at * 16, parity);
-        load_codes<T::kBlock>(up, codes + at * T::kCodeBytes);
-        load_codes<T::kBlock>(low, codes + at * T::kCodeBytes + 8 * kRowBytes);
+        if (!ready) wait_for_phase(full + at * kBarrierPitch, parity);
+        load_codes<T::kBlock>(up, codes + at * kCodePitch);
+        load_codes<T::kBlock>(low, codes + at * kCodePitch + 8 * kRowBytes);
         if constexpr (T::kZeros) {
             if (!has_zeros) return;
 #pragma unroll
@@ -80,18 +86,18 @@ struct Consumer {
         constexpr int kSteps = 4 / T::kParts, kSets = T::kAhead ? 2 : 1;
         int sums[kSets][T::kTokens / 2], scales[kCount * T::kParts][2];
         // Places in the ring of these stages, and of the first one loaded here, which is two further on.
-        constexpr bool kRound = kCount == T::kStages;  // always the whole ring
-        u32 at = kRound ? 0 : (stage0 + i) % T::kStages, parity = (stage0 + i) / T::kStages & 1;
-        u32 after = kRound ? 0 : (stage0 + i + kCount) % T::kStages, after_parity = (stage0 + i + kCount) / T::kStages & 1;
-        u32 first = tile + at * (T::kTokenBytes / 16), freed = full + at * 16 + 8;
-        u32 scale_rows[2] = {span + upper.scales + scale_offset(j), span + lower.scales + scale_offset(j)};
-        auto set_of = [](int batch) { return batch / T::kParts / T::kStageBlocks * T::kParts + batch % T::kParts; };
+        constexpr bool kRound = kCount == kPlaces;  // always the whole ring
+        u32 at = kRound ? 0 : (stage0 + i) % kPlaces, parity = (stage0 + i) / kPlaces & 1;
+        u32 after = kRound ? 0 : (stage0 + i + kCount) % kPlaces, after_parity = (stage0 + i + kCount) / kPlaces & 1;
+        u32 first = tile + at * kTokenPitch, freed = full + at * kBarrierPitch + 8;
+        u32 scale_rows[2] = {span + upper.scales + group_of(j) * 2, span + lower.scales + group_of(j) * 2};
+        auto set_of = [](int batch) { return batch / T::kParts / kStageBlocks * T::kParts + batch % T::kParts; };
         // A batch, the products of a group of weights within a stage, is over.
         auto finish = [&](int batch) {
             int s = batch / T::kParts, part = batch % T::kParts;
             pin(sums[set_of(batch) % kSets]);
-            if (part == T::kParts - 1 && first_lane) arrive(freed + s * 16);
-            if (s % T::kStageBlocks == T::kStageBlocks - 1 || (kLast && s == kCount - 1)) fold(acc, sums[set_of(batch) % kSets], scales[batch]);
+            if (part == T::kParts - 1 && first_lane) arrive(freed + s * kBarrierPitch);
+            if (s % kStageBlocks == kStageBlocks - 1 || (kLast && s == kCount - 1)) fold(acc, sums[set_of(batch) % kSets], scales[batch]);
         };
 #pragma unroll
         for (int batch = 0; batch < kCount * T::kParts; batch++) {
@@ -99,10 +105,10 @@ struct Consumer {
             wgmma_fence();
 #pragma unroll
             for (int step = part * kSteps; step < (part + 1) * kSteps; step++)
-                wgmma<T::kTokens>(sums[set_of(batch) % kSets], fragments[s % 2][step], first + s * (T::kTokenBytes / 16) + step * 2, step % kSteps != 0 || s % T::kStageBlocks != 0);
+                wgmma<T::kTokens>(sums[set_of(batch) % kSets], fragments[s % 2][step], first + s * kTokenPitch + step * 2, step % kSteps != 0 || s % kStageBlocks != 0);
             wgmma_commit();
 #pragma unroll
-            for (int row = 0; row < 2; row++) scales[batch][row] = scale(scale_rows[row] + (T::kBlock > kStage ? s / T::kStageBlocks : s * T::kParts + part) * 2);
+            for (int row = 0; row < 2; row++) scales[batch][row] = scale(scale_rows[row] + (T::kBlock > kStage ? s / kStageBlocks : s * kStep + part) * 2);
             if (T::kAhead && batch > 0) {
                 wgmma_wait<1>();
                 finish(batch - 1);
@@ -112,8 +118,8 @@ struct Consumer {
                 unpack(fragments[(s + 1) % 2]);
                 if (s + 2 < kCount) load(at + s + 2, parity, span, j + s + 2);
                 else if (!kLast) load(after + s + 2 - kCount, after_parity, j + s + 2 < end ? span : next_span, j + s + 2 < end ? j + s + 2 : j + s + 2 - end);
-                if (s + 3 < kCount) ready = is_over(full + (at + s + 3) * 16, parity);
-                else ready = kCount >= 4 && is_over(full + (after + s + 3 - kCount) * 16, after_parity);
+                if (s + 3 < kCount) ready = is_over(full + (at + s + 3) * kBarrierPitch, parity);
+                else ready = kCount >= 4 && is_over(full + (after + s + 3 - kCount) * kBarrierPitch, after_parity);
             }
             if (!T::kAhead) {
                 wgmma_wait<0>();
@@ -130,19 +136,19 @@ struct Consumer {
     __device__ __forceinline__ void run(Accumulator<T>& acc, bool more) {
         if (count <= 0) return;
         if (!primed) {
-            u32 at = stage0 % T::kStages, parity = stage0 / T::kStages & 1;
+            u32 at = stage0 % kPlaces, parity = stage0 / kPlaces & 1;
             wait_for_phase(span_full + span0 % 2 * 16, span0 / 2 & 1);
             ready = false;
             load(at, parity, spans + span0 % 2 * T::kSpanBytes, 0);
             unpack(fragments[0]);
             load(at + 1, parity, spans + span0 % 2 * T::kSpanBytes, 1);
         }
-        for (u32 first = 0; first < (u32)count; first += kSpan, span0++) {
+        for (u32 first = 0; first < (u32)count; first += kOwnSpan, span0++) {
             // Zero points are loaded two stages ahead: of the next span, if there is one; else any.
-            u32 ahead = T::kZeros && (first + kSpan < (u32)count || (goes_on && more)) ? span0 + 1 : span0;
+            u32 ahead = T::kZeros && (first + kOwnSpan < (u32)count || (goes_on && more)) ? span0 + 1 : span0;
             wait_for_phase(span_full + ahead % 2 * 16, ahead / 2 & 1);
             u32 span = spans + span0 % 2 * T::kSpanBytes, next = spans + ahead % 2 * T::kSpanBytes;
-            u32 end = min((u32)kSpan, count - first), j = 0;
+            u32 end = min((u32)kOwnSpan, count - first), j = 0;
 #pragma unroll 1
             for (; j + kUnroll <= end; j += kUnroll) multiply<kUnroll>(first + j, j, end, span, next, acc);
 #pragma unroll 1
@@ -163,8 +169,8 @@ struct Consumer {
     }
 
 private:
-    // Bytes from a span's first scale to that of its stage j.
-    __device__ __forceinline__ static u32 scale_offset(u32 j) { return T::kBlock > kStage ? j / T::kStageBlocks * 2 : j * T::kParts * 2; }
+    // Which group of its span is the first one of stage j.
+    __device__ __forceinline__ u32 group_of(u32 j) const { return T::kBlock > kStage ? j / kStageBlocks : j * kStep + partner * T::kParts; }
 
     __device__ __forceinline__ static int scale(u32 address) {
         int value;
@@ -174,7 +180,7 @@ private:
 
     // Whether a span's first zero point is the low or the high half of its byte is the same in all spans.
     __device__ __forceinline__ u32 zero_point(u32 row, u32 j, int part) const {
-        int group = odd_first + (T::kBlock > kStage ? j / T::kStageBlocks : j * T::kParts + part);
+        int group = odd_first + group_of(j) + part;
         u32 pair;
         asm volatile("ld.shared.u8 %0, [%1];" : "=r"(pair) : "r"(row + group / 2) : "memory");
         return group & 1 ? pair >> 4 : pair & 15;

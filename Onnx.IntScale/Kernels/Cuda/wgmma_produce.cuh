@@ -47,8 +47,8 @@ __device__ __forceinline__ Factors<T>& begin_factors(u8* shared, const Barriers<
     return Factors<T>::at(shared, asked % 2);
 }
 
-// Codes: constants, which need not wait for the kernel before. Where all tokens are one tile, or a thread block has one of scaled codes, no more
-// than the first kEarlyStages go ahead, and slowly, for the sake of that kernel.
+// Codes: constants, which need not wait for the kernel before. Where all tokens are one tile, or a thread block has one tile, no more than the
+// first kEarlyStages go ahead, and slowly, for the sake of that kernel.
 template <class T>
 __device__ __forceinline__ void produce_codes(const Params& p, const TensorMap& codes, u8* shared, const Barriers<T>& barriers, Work work) {
     Slice slice = slice_of<T>(p, work);
@@ -65,8 +65,8 @@ __device__ __forceinline__ void produce_codes(const Params& p, const TensorMap& 
         for (int g = 0; g < T::kRowGroups; g++) tensor_copy(memory + ring.at * T::kCodeBytes + g * 64 * kRowBytes, codes, x, row0 + g * 64, full, policy);
         x += kRowBytes, ring.next();
     };
-    // Where several tiles of tokens share codes, folds are 5 % faster without such a limit.
-    if (work.tiles_m == 1 || (T::kScaled && T::kOne)) {
+    // Where several tiles of tokens share codes, other folds are 5 % faster without such a limit.
+    if (work.tiles_m == 1 || (T::kOne && (T::kScaled || !T::kSplit))) {
         int early = min(end, begin + (T::kEarlyStages + p.k / (32 * kStage) * T::kEarlyOf32) * kRowBytes);
 #pragma unroll 1
         while (x < early) {
@@ -91,6 +91,7 @@ __device__ __forceinline__ void produce_codes(const Params& p, const TensorMap& 
 template <class T>
 __device__ __forceinline__ void produce_tokens(const Params& p, u8* shared, const Barriers<T>& barriers, Work work) {
     int lane = threadIdx.x % 32;
+    bool elected = is_elected();
     Slice slice = slice_of<T>(p, work);
     Ring<T> ring{barriers.full(0)};
     u32 memory = shared_address(shared), asked = 0;
@@ -100,7 +101,7 @@ __device__ __forceinline__ void produce_tokens(const Params& p, u8* shared, cons
 #pragma unroll 1
     for (; T::kOne || work.any(); work = work.next<T>(), asked++) {
         int token0 = work.token0<T>();
-        if (lane == 0) {
+        if (elected) {
             const i8* source = first + (long long)token0 * kStage;
 #pragma unroll 1
             for (int i = 0; i < slice.count; i++, source += pitch, ring.next()) {
@@ -118,7 +119,7 @@ __device__ __forceinline__ void produce_tokens(const Params& p, u8* shared, cons
         arrive(barriers.factors_full(asked % 2));
         if (T::kOne) break;
     }
-    if (lane == 0 && tile_goes_on<T>(slice)) ring.add_nothing(2);
+    if (elected && tile_goes_on<T>(slice)) ring.add_nothing(2);
 }
 
 // Two warps: scales and zero points, channel_scales and bias.

@@ -2,6 +2,14 @@
 #pragma once
 #include "intscale.cuh"
 
+// One lane of a warp, all of which ask. Of a thread that was chosen so ptxas knows that it runs alone: what it asks for is then issued as it is,
+// not in a loop over lanes.
+__device__ __forceinline__ bool is_elected() {
+    u32 yes;
+    asm volatile("{\n.reg .pred one;\nelect.sync _|one, 0xffffffff;\nselp.u32 %0, 1, 0, one;\n}\n" : "=r"(yes)::"memory");
+    return yes != 0;
+}
+
 // Registers that an asm block below reads or writes are in its order before it.
 __device__ __forceinline__ void wgmma_fence() { asm volatile("wgmma.fence.sync.aligned;" ::: "memory"); }
 

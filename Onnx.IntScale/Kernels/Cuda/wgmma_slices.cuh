@@ -1,13 +1,13 @@
 // The end of a tile whose K the thread blocks of a cluster divide: each adds up all sums of a part of the tokens, and stores those. This is
 // most of what a small product takes besides reading its codes, so how many slices there are is no question at run time.
 #pragma once
-#include "wgmma_tile.cuh"
+#include "wgmma_partners.cuh"
 
 // Groups of eight tokens are dealt to the slices. Each gets all sums of its groups, in the order of the accumulators:
 // [its groups][slice they come from][warpgroup][thread][4].
 template <class T, int kSlices>
 struct SliceSums {
-    static constexpr int kEights = T::kTokens / 8, kBytes = 128 * 16 * T::kRowGroups;
+    static constexpr int kEights = T::kOwnTokens / 8, kBytes = 128 * 16 * 2;
     static constexpr int kRounds = (kEights + kSlices - 1) / kSlices;  // groups of a slice, at most
 
     u32 shared, slice;  // where this thread's lie
@@ -17,7 +17,7 @@ struct SliceSums {
     __device__ __forceinline__ bool any(int round) const { return round + 1 < kRounds || round * kSlices + (int)slice < kEights; }
 
     // Sends the others theirs and keeps its own.
-    __device__ __forceinline__ void send(u32 barrier, const Accumulator<T>& acc) const {
+    __device__ __forceinline__ void send(u32 barrier, const Sums<T>& acc) const {
         u32 mine = shared + slice * kBytes;
 #pragma unroll
         for (int to = 0; to < kSlices; to++) {
@@ -47,24 +47,26 @@ struct SliceSums {
 
 template <class T, int kSlices>
 __device__ __forceinline__ void finish_slices(const Params& p, const Work& work, u8* shared, const Barriers<T>& barriers, const Accumulator<T>& acc) {
-    using Sums = SliceSums<T, kSlices>;
-    Sums sums(shared, work.slice);
-    int groups = Sums::kEights / kSlices + ((int)work.slice < Sums::kEights % kSlices);
-    if (threadIdx.x == 0) arrive_expecting(barriers.sums(), groups * (kSlices - 1) * Sums::kBytes);
+    using Exchange = SliceSums<T, kSlices>;
+    Exchange sums(shared, work.slice);
+    int groups = Exchange::kEights / kSlices + ((int)work.slice < Exchange::kEights % kSlices);
+    if (threadIdx.x == 0) arrive_expecting(barriers.sums(), groups * (kSlices - 1) * Exchange::kBytes);
     arrive_at_cluster();  // done with the stages, whose memory partial sums take in all thread blocks
+    Sums<T> own;
+    add_partners<T>(shared, acc, own);
     wait_for_phase(barriers.factors_full(0), 0);
     const Factors<T>& factors = Factors<T>::at(shared, 0);
-    int lane = threadIdx.x % 32, r = threadIdx.x / 32 * 16 + lane / 4, row0 = work.row0<T>(), token0 = work.token0<T>() + (int)work.slice * 8;
+    int lane = threadIdx.x % 32, r = row_of_thread<T>(), row0 = work.row0<T>(), own0 = own_token0<T>(), token0 = work.token0<T>() + own0 + (int)work.slice * 8;
     Channels channels = {{factors.channel_scales[r], factors.channel_scales[r + 8]}, {factors.bias[r], factors.bias[r + 8]}, p.bias != nullptr};
-    const float* a_scales = factors.a_scales + work.slice * 8 + lane % 4 * 2;
+    const float* a_scales = factors.a_scales + own0 + work.slice * 8 + lane % 4 * 2;
     u8* staging = shared + T::kSplitStagingAt + threadIdx.x / 128 * T::kSplitStagingBytes;
     u32 row = staging_row(shared_address(staging));
     bool half = p.type == kFloat16;
     wait_for_cluster();
-    sums.send(barriers.sums(), acc);
+    sums.send(barriers.sums(), own);
     wait_for_phase(barriers.sums(), 0);
 #pragma unroll
-    for (int round = 0; round < Sums::kRounds; round++) {
+    for (int round = 0; round < Exchange::kRounds; round++) {
         if (!sums.any(round)) break;
         int sum[4];
         float y[4];
@@ -75,7 +77,7 @@ __device__ __forceinline__ void finish_slices(const Params& p, const Work& work,
     }
     if (p.type == kFloat) return;
     warpgroup_barrier();
-    store_staged(p, staging, groups * 8, row0 + threadIdx.x / 128 * 64, [&](int i) { return token0 + i / 8 * kSlices * 8 + i % 8; });
+    store_staged(p, staging, groups * 8, row0 + (T::kPartners == 1 ? threadIdx.x / 128 * 64 : 0), [&](int i) { return token0 + i / 8 * kSlices * 8 + i % 8; });
 }
 
 template <class T>

@@ -4,6 +4,9 @@
 // for all tokens. Activations are the B operand, from shared memory, as quantize.cu wrote them. Two warpgroups of 64 channels multiply
 // (wgmma_consume.cuh; wgmma_scaled.cuh where codes carry their scales), a third one asks for everything (wgmma_produce.cuh).
 //
+// Or a tile has 64 channels, and both are partners who take every second stage of it, and then add their sums (wgmma_partners.cuh): twice as many
+// tiles, for calls of so few that multiprocessors would be left over or K be cut in more slices.
+//
 // Where there are more tiles than multiprocessors, a thread block computes several, one after the other, and asks for the next one's first
 // stages while this one's results are stored. Where there are too few, the thread blocks of a cluster split K. Partial sums are int32 (but
 // the twin's), so any split gives the same bits.
@@ -21,7 +24,7 @@ enum class Cut {
     kSlices,  // a slice of K of one tile, and the thread blocks of its cluster the other slices
 };
 
-template <int kBlock_, int kTokens_, int kStages_, Fold kFold_, Cut kCut_>
+template <int kBlock_, int kTokens_, int kStages_, Fold kFold_, Cut kCut_, int kRows_ = 128>
 struct Tile {
     static constexpr int kBlock = kBlock_;
     static constexpr int kTokens = kTokens_;  // tokens of a thread block: a multiple of 8
@@ -31,18 +34,34 @@ struct Tile {
     static_assert((kStages & (kStages - 1)) == 0 && kStages >= 4);
 
     static constexpr bool kSplit = kCut_ == Cut::kSlices, kOne = kCut_ != Cut::kTiles;
-    static constexpr int kMostSlices = 4;                // of K
-    static constexpr int kTogether = kScaled ? 4 : 1;    // tiles of tokens that share codes while those are in L2
+    static constexpr int kMostSlices = 4;              // of K
+    static constexpr int kTogether = kScaled ? 4 : 1;  // tiles of tokens that share codes while those are in L2
+
+    static constexpr int kRows = kRows_;                    // channels of a thread block
+    static constexpr int kRowGroups = kRows / 64;           // warpgroups of different channels
+    static constexpr int kPartners = 2 / kRowGroups;        // warpgroups of the same channels; if they are two, each multiplies every second stage
+    static constexpr int kOwnTokens = kTokens / kPartners;  // those whose sums a warpgroup ends up with
+    static constexpr int kConsumers = 256;                  // threads that multiply
+    static constexpr int kThreads = kConsumers + 128;
+    static_assert(kPartners == 1 || kOne);
+
+    // Registers of a thread as it begins, and once they are dealt anew: one that multiplies needs more than one that asks. Where fewer will do, thread
+    // blocks of the next quantization find room beside this one; otherwise they crowd where no product is. ptxas gives a thread as many as
+    // kBoundThreads threads can have.
+    static constexpr bool kLight = kTokens <= 32 || kPartners == 2;
+    static constexpr int kRegisters = kLight ? 128 : 168, kBoundThreads = 65536 / kRegisters / 128 * 128;
+    static constexpr int kMultiplyRegisters = kLight ? 168 : kTokens == 128 ? 224 : 208, kAskRegisters = 3 * kRegisters - 2 * kMultiplyRegisters;
+    static_assert(kThreads == 384 && kBoundThreads >= kThreads);
+
     // Stages whose codes are asked for before the kernel before is over; how many more for each 32 stages of K; the cycles from one to the next, and
     // after that kernel. All codes that fit, at once, would keep the quantization, which everybody waits for, and then the first activations from
     // memory (benchmarks/cuda.md).
-    static constexpr int kEarlyStages = kTokens <= 32 ? 8 : kTokens <= 128 ? 5 : 2, kEarlyOf32 = kTokens <= 32 ? 1 : 0;
-    static constexpr u32 kPace = kTokens <= 32 ? 192 : kTokens == 64 ? 352 : 512, kPause = 125;
-    static constexpr int kRowGroups = 2;                 // warpgroups that multiply
-    static constexpr int kRows = 64 * kRowGroups;        // channels of a thread block
-    static constexpr int kConsumers = 128 * kRowGroups;  // threads that multiply
-    static constexpr int kThreads = kConsumers + 128;
-    static constexpr bool kAhead = kTokens <= 64;  // registers for the sums of two groups
+    static constexpr int kEarlyStages = kPartners == 2 ? (kTokens <= 32 ? 12 : kSplit ? 10 : 8) : kTokens <= 32 ? 8 : kTokens <= 128 ? 5 : 2;
+    static constexpr int kEarlyOf32 = kTokens <= 32 ? 1 : 0;
+    static constexpr u32 kPace = kPartners == 2 ? (kTokens <= 32 ? 96 : 160) : kTokens <= 32 ? 192 : kTokens == 64 ? 352 : 512, kPause = 125;
+
+    static constexpr bool kAhead = kTokens <= 64;        // registers for the sums of two groups
+    static constexpr int kPlaces = kStages / kPartners;  // stages of a warpgroup in shared memory
     static constexpr int kUnroll = !kAhead && kBlock < kStage ? 2 : kStages == 8 && kBlock >= kStage && !kSplit ? 8 : 4;  // stages of a turn of the loop
     static constexpr bool kZeros = kFold == Fold::kInteger1;
     static constexpr int kStageBlocks = kBlock > kStage ? kBlock / kStage : 1;  // stages of a block of weights
@@ -55,17 +74,19 @@ struct Tile {
     static constexpr int kCodesAt = kStages * kTokenBytes;
     static constexpr int kSpansAt = kCodesAt + kStages * kCodeBytes;  // two
     static constexpr int kStagingAt = kSpansAt + 2 * kSpanBytes;      // results on their way out, of each warpgroup, some tokens at a time
-    static constexpr int kStagedTokens = kTokens <= 64 ? kTokens : kTokens > 128 ? (kBlock == 32 ? 64 : 128) : kBlock != 64 ? 64 : kZeros ? 16 : 32;
+    static constexpr int kStagedTokens = kOwnTokens <= 64 ? kOwnTokens : kTokens > 128 ? (kBlock == 32 ? 64 : 128) : kBlock != 64 ? 64 : kZeros ? 16 : 32;
     static constexpr int kStagingBytes = kStagedTokens * kStagePitch;
-    static constexpr int kFactorsAt = kStagingAt + kRowGroups * kStagingBytes;  // two: of this tile and the next
+    static constexpr int kFactorsAt = kStagingAt + 2 * kStagingBytes;  // two: of this tile and the next
     static constexpr int kFactorBytes = (2 * kRows + kTokens) * 4;
     static constexpr int kBarriersAt = kFactorsAt + 2 * kFactorBytes;
     static constexpr int kBarriers = (kStages + 4) * 2 + 1 + (kScaled ? kStages * 2 : 0);
     static constexpr int kSharedBytes = kBarriersAt + kBarriers * 8 + 1024;  // the last to align the first; WgmmaPlan.cs says the same
+    // Sums that partners give each other lie where each had every second stage's activations: its own, which nobody else reads.
+    static constexpr int kGivenAt = (kStages - 2) * kTokenBytes;
     // Where K is split, the one tile's partial sums take the place of the stages, and its results lie behind them.
-    static constexpr int kSplitStagingAt = kRowGroups * (kTokens / 8 + kMostSlices - 1) * 2048;
-    static constexpr int kSplitStagingBytes = kTokens / 2 * kStagePitch;
-    static_assert(!kSplit || kSplitStagingAt + kRowGroups * kSplitStagingBytes <= kSpansAt);
+    static constexpr int kSplitStagingAt = 2 * (kOwnTokens / 8 + kMostSlices - 1) * 2048;
+    static constexpr int kSplitStagingBytes = kOwnTokens / 2 * kStagePitch;
+    static_assert(!kSplit || kSplitStagingAt + 2 * kSplitStagingBytes <= (kPartners == 2 ? kGivenAt : kSpansAt));
     static_assert(kSharedBytes <= 232448);
 };
 
@@ -97,6 +118,22 @@ struct Barriers {
 // Sums of a thread that multiplies, in the order of wgmma.
 template <class T>
 using Accumulator = int[T::kTokens / 2];
+
+// And what is left of them once partners have added theirs.
+template <class T>
+using Sums = int[T::kOwnTokens / 2];
+
+// Which of the partners this warpgroup is; the same for all lanes, as the compiler can see.
+template <class T>
+__device__ __forceinline__ u32 partner_of_warpgroup() { return T::kPartners == 1 ? 0 : __shfl_sync(~0u, threadIdx.x / 128, 0); }
+
+// The first row of the two of a tile that a thread multiplies; the other is eight further on.
+template <class T>
+__device__ __forceinline__ int row_of_thread() { return (int)(threadIdx.x % (128 * T::kRowGroups)) / 32 * 16 + threadIdx.x % 32 / 4; }
+
+// The first of its tokens.
+template <class T>
+__device__ __forceinline__ int own_token0() { return (int)partner_of_warpgroup<T>() * T::kOwnTokens; }
 
 // Of the 128 threads of this warpgroup.
 __device__ __forceinline__ void warpgroup_barrier() { asm volatile("bar.sync %0, 128;" ::"r"(threadIdx.x / 128 + 2) : "memory"); }
@@ -169,5 +206,6 @@ __device__ __forceinline__ bool tile_goes_on(const Slice& slice) { return !T::kS
 
 template <class T>
 __device__ __forceinline__ int ring_places(const Slice& slice) {
-    return T::kScaled || tile_goes_on<T>(slice) ? slice.count : (slice.count + 2 + T::kUnroll - 1) / T::kUnroll * T::kUnroll;
+    int own = (slice.count + T::kPartners - 1) / T::kPartners;
+    return T::kScaled || tile_goes_on<T>(slice) ? slice.count : (own + 2 + T::kUnroll - 1) / T::kUnroll * T::kUnroll * T::kPartners;
 }
