@@ -43,6 +43,15 @@ public sealed class CudaEmulatorTests(EmulatedGpu gpu) : IClassFixture<EmulatedG
     }
 
     [EmulatorFact]
+    public async Task PartnersSums_WrittenWhileAWarpStillMultiplies_AreFound()
+    {
+        using var faulty = gpu.WithFault("wgmma_partners.cuh", ("        warpgroup_barrier();", "        "));
+        var run = await Check(faulty, "late", 8, "--seed", "21", "--m", "64", "--kernel", "wgmma");
+        Assert.True(run.Code == 1, run.Out + run.Error);
+        Assert.Contains("_n64_t64_", run.Out, StringComparison.Ordinal);
+    }
+
+    [EmulatorFact]
     public async Task Prefetch_OfTilesOfOddStages_IsFound()
     {
         using var faulty = gpu.WithFault("wgmma_scaled.cuh", ("primed = more && count % 2 == 0;", "primed = more;"));

@@ -46,6 +46,30 @@ public class CudaPlanTests
     }
 
     [Fact]
+    public void Plan_TilesOf64Channels_OnlyWhereOneWaveHoldsThem()
+    {
+        var hopper = Devices[0];
+        string NameOf(CudaPlan plan) => CudaKernels.All[plan.MatMul.Kernel].Name;
+        foreach (var (device, shape, type, weights) in Nodes().Where(node => node.Device == hopper))
+        {
+            foreach (var m in Rows)
+            {
+                var plan = CudaPlanner.Plan(shape, m, type, weights, device);
+                if (NameOf(plan).Contains("_n64_", StringComparison.Ordinal)) Assert.True(m > 16 && plan.MatMul.GridX <= hopper.SmCount, $"{shape} M={m}: {plan}");
+            }
+        }
+
+        // As measured (benchmarks/cuda.md).
+        WeightFacts small = new(false, Certificate.DefaultLimit, Certificate.LargestInt8Scale), any = new(true, Certificate.Int32Limit, short.MaxValue);
+        string Of(int m, in WeightFacts weights, int k = 4096) => NameOf(CudaPlanner.Plan(new(k, 4096, 4, 128), m, ElementType.Float16, weights, hopper));
+        Assert.Equal(
+            ["wgmma_b128_t16_x16_split", "wgmma_b128_n64_t32_x16_split", "wgmma_b128_n64_t64_x16_split", "wgmma_b128_n64_t64_x16_one", "wgmma_b128_n64_t128_s8_one", "wgmma_b128_t256_s8_one"],
+            new[] { 16, 32, 64, 128, 256, 1024 }.Select(m => Of(m, small)));
+        Assert.Equal(["wgmma_b128_n64_t64_x1_one", "wgmma_b128_t64_x1"], new[] { 128, 256 }.Select(m => Of(m, any)));
+        Assert.Equal(["wgmma_b128_t64_x16_split", "wgmma_b128_t128_s8_split"], new[] { 128, 256 }.Select(m => Of(m, small, 14336)));
+    }
+
+    [Fact]
     public void Plan_AsksForModulesThatAreThere()
     {
         foreach (var (device, shape, _, _) in Nodes())
