@@ -15,6 +15,7 @@ public sealed class CudaEmulatorTests(EmulatedGpu gpu) : IClassFixture<EmulatedG
             Check("late", 8, "--seed", "12", "--every", "17"),
             Check("late", 3, "--seed", "13", "--every", "37", "--kernel", "mma"),
             Check("random", 3, "--seed", "14", "--m", "1"),
+            Check("late", 8, "--seed", "21", "--m", "64", "--kernel", "wgmma"),
             Check("random", 3, "--seed", "15", "--scaled", "--cases", "24"));
         Assert.All(runs, run => Assert.True(run.Code == 0 && run.Out.Contains(" cases, 0 mismatches", StringComparison.Ordinal), run.Out + run.Error));
         var kernels = string.Concat(runs.Select(r => r.Out));
