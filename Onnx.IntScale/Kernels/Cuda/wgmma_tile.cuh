@@ -63,6 +63,8 @@ struct Tile {
     static constexpr bool kAhead = kTokens <= 64;        // registers for the sums of two groups
     static constexpr int kPlaces = kStages / kPartners;  // stages of a warpgroup in shared memory
     static constexpr int kUnroll = !kAhead && kBlock < kStage ? 2 : kStages == 8 && kBlock >= kStage && !kSplit ? 8 : 4;  // stages of a turn of the loop
+    // An only tile's places of nothing (ring_places) are not given back, so there must be places for all of them.
+    static_assert(kScaled || !kOne || kPartners * (kUnroll + 2) - 1 <= kStages);
     static constexpr bool kZeros = kFold == Fold::kInteger1;
     static constexpr int kStageBlocks = kBlock > kStage ? kBlock / kStage : 1;  // stages of a block of weights
     static constexpr int kParts = Span<kBlock>::kStageGroups;                   // groups of a stage
