@@ -44,7 +44,8 @@ internal static class WgmmaPlan
         var (channels, tokens, slices, fold) = tiling;
         var (tilesN, tilesM) = (Tiles(shape.N, channels), Tiles(m, tokens));
         var tiles = (long)tilesN * tilesM;
-        var blocks = slices == 1 ? Math.Min(tiles, device.SmCount) : tiles * slices;
+        // Kernels of 64 channels compute one tile, or a slice of it: none goes on to a next one.
+        var blocks = slices == 1 && channels == 128 ? Math.Min(tiles, device.SmCount) : tiles * slices;
         // A kernel that need not ask whether there are more tiles is faster; for folds of 128 channels it is not.
         var cut = slices > 1 ? CudaCut.Slices : channels == 64 || (tiles == blocks && fold == CudaFold.Scaled) ? CudaCut.Tile : CudaCut.Tiles;
         var matMul = new CudaLaunch(CudaKernels.Wgmma(shape.BlockSize, channels, tokens, fold, cut), (int)blocks, 1, 1, Threads, slices, SharedBytes(shape.BlockSize, channels, tokens, fold), true);
@@ -110,7 +111,7 @@ internal static class WgmmaPlan
             (_, 128, _) => (680, 2500, 6500),
             _ => (1085, 4500, 0),
         };
-        // Those of 64 channels compute one tile, or a slice of it: of 32 tokens only a slice, of 128 only a tile.
+        // Of 64 channels by 32 tokens there are kernels for slices only, by 128 for whole tiles only.
         var least = channels == 64 && tokens == 32 ? 2 : 1;
         // The partial sums of 256 tokens would not fit where the stages were.
         var most = tokens > 128 || (channels == 64 && tokens > 64) ? 1 : Math.Min(MostSlices, stages);
