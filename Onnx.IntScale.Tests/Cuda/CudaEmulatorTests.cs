@@ -16,11 +16,11 @@ public sealed class CudaEmulatorTests(EmulatedGpu gpu) : IClassFixture<EmulatedG
             Check("late", 3, "--seed", "13", "--every", "37", "--kernel", "mma"),
             Check("random", 3, "--seed", "14", "--m", "1"),
             Check("late", 8, "--seed", "21", "--m", "64", "--kernel", "wgmma"),
-            Check("random", 3, "--seed", "15", "--scaled", "--cases", "24"));
+            Check("random", 3, "--seed", "37", "--scaled", "--cases", "24"));
         Assert.All(runs, run => Assert.True(run.Code == 0 && run.Out.Contains(" cases, 0 mismatches", StringComparison.Ordinal), run.Out + run.Error));
         var kernels = string.Concat(runs.Select(r => r.Out));
         Assert.All(
-            (string[])["gemv_", "plain_", "mma_", "wgmma_b32_t", "wgmma_b64_t", "wgmma_b128_t", "wgmma_b256_t", "_t16_x16 ", "_t16_x16_split", "_t32_x16_split", "_t64_x16_split", "_t128_s8_one", "_t128_s8_split", "_t256_s8_one", "_n64_t32_x16_split", "_n64_t64_x16_one", "_n64_t64_x16_split", "_n64_t64_x1_", "_n64_t128_s8_one",
+            (string[])["gemv_", "plain_", "mma_", "wgmma_b32_t", "wgmma_b64_t", "wgmma_b128_t", "wgmma_b256_t", "_t16_x16 ", "_t16_x16_split", "_t32_x16_split", "_t64_x16_split", "_t128_s8_one", "_t128_s8_split", "_t256_s8_one", "_n64_t32_x16_split", "_n64_t64_x16_one", "_n64_t64_x16_split", "_n64_t64_x1_", "_n64_t128_s8_one", "_n64_t128_s8_split",
                 .. from block in new[] { 32, 64, 128, 256 } from tokens in new[] { 128, 256 } select $"wgmma_b{block}_t{tokens}_s8"],
             name => Assert.Contains(name, kernels, StringComparison.Ordinal));
     }
@@ -56,7 +56,7 @@ public sealed class CudaEmulatorTests(EmulatedGpu gpu) : IClassFixture<EmulatedG
     public async Task Prefetch_OfTilesOfOddStages_IsFound()
     {
         using var faulty = gpu.WithFault("wgmma_scaled.cuh", ("primed = more && count % 2 == 0;", "primed = more;"));
-        var run = await Check(faulty, "random", 2, "--seed", "15", "--scaled", "--cases", "24");
+        var run = await Check(faulty, "random", 2, "--seed", "37", "--scaled", "--cases", "24");
         Assert.True(run.Code != 0, run.Out + run.Error);
         Assert.Contains("_s8", run.Out + run.Error, StringComparison.Ordinal);
     }

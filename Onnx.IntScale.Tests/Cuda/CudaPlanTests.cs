@@ -61,12 +61,33 @@ public class CudaPlanTests
 
         // As measured (benchmarks/cuda.md).
         WeightFacts small = new(false, Certificate.DefaultLimit, Certificate.LargestInt8Scale), any = new(true, Certificate.Int32Limit, short.MaxValue);
-        string Of(int m, in WeightFacts weights, int k = 4096) => NameOf(CudaPlanner.Plan(new(k, 4096, 4, 128), m, ElementType.Float16, weights, hopper));
+        string Of(int m, in WeightFacts weights, int k = 4096, int block = 128) => NameOf(CudaPlanner.Plan(new(k, 4096, 4, block), m, ElementType.Float16, weights, hopper));
         Assert.Equal(
             ["wgmma_b128_t16_x16_split", "wgmma_b128_n64_t32_x16_split", "wgmma_b128_n64_t64_x16_split", "wgmma_b128_n64_t64_x16_one", "wgmma_b128_n64_t128_s8_one", "wgmma_b128_t256_s8_one"],
             new[] { 16, 32, 64, 128, 256, 1024 }.Select(m => Of(m, small)));
         Assert.Equal(["wgmma_b128_n64_t64_x1_one", "wgmma_b128_t64_x1"], new[] { 128, 256 }.Select(m => Of(m, any)));
-        Assert.Equal(["wgmma_b128_t64_x16_split", "wgmma_b128_t128_s8_split"], new[] { 128, 256 }.Select(m => Of(m, small, 14336)));
+        Assert.Equal(["wgmma_b128_n64_t128_s8_split", "wgmma_b128_t128_s8_split"], new[] { 128, 256 }.Select(m => Of(m, small, 14336)));
+        // Folds of small blocks take longer; scaled codes do not.
+        Assert.Equal(["wgmma_b64_n64_t128_s8_split", "wgmma_b32_n64_t128_s8_split"], new[] { 64, 32 }.Select(block => Of(128, small, block: block)));
+        Assert.Equal(["wgmma_b128_t32_x16_split", "wgmma_b64_n64_t32_x16_split"], new[] { 128, 64 }.Select(block => Of(32, small, 14336, block)));
+    }
+
+    [Fact]
+    public void Quantization_OfLongRows_FindsRoomBesideAProduct()
+    {
+        const int Registers = 64, ProductRegisters = 384 * 128, AllRegisters = 65536, UnitsAThread = 2;
+        foreach (var k in new[] { 128, 4096, 8192, 11008, 14336, 16384, 28672, 65536 })
+        {
+            foreach (var m in new[] { 2, 16, 17, 127, 128, 129, 132, 133, 256, 257 })
+            {
+                var launch = WgmmaPlan.Quantize(new(k, 4096, 4, 128), m, ElementType.Float16, Devices[0]);
+                var where = $"K={k} M={m}: {launch}";
+                Assert.True(launch.GridX >= m && launch.GridX < m + launch.Cluster && launch.GridX % launch.Cluster == 0, where);
+                Assert.True(launch.Threads is > 0 and <= 512 && launch.Threads % 32 == 0, where);
+                if (k <= 16384 && m <= Devices[0].SmCount) Assert.True(ProductRegisters + (launch.Threads * Registers) <= AllRegisters, where);
+                if (k <= 16384) Assert.True(launch.Threads * UnitsAThread * 32 >= k, where);
+            }
+        }
     }
 
     [Fact]

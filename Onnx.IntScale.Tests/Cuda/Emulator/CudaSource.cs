@@ -20,8 +20,9 @@ internal static partial class CudaSource
             return ptx.Length > 0 ? Statements(ptx, operands) : $"{{ {m.Value} {string.Concat(operands.Select(o => $"ptx::pin({o}); "))}}}";
         });
         source = DynamicShared().Replace(source, "$1* $2 = reinterpret_cast<$1*>(emu::dynamic_shared);");
-        // Thread blocks that share it run one after the other.
-        return source.Replace("__shared__", "static", StringComparison.Ordinal).Replace("const __grid_constant__ Params p", "const Params& p", StringComparison.Ordinal)
+        // Each thread block of a cluster has its own; clusters run one after the other.
+        source = StaticShared().Replace(source, "static $1 $2_of[emu::kMostBlocks][$3]; auto& $2 = $2_of[emu::block->rank];");
+        return source.Replace("const __grid_constant__ Params p", "const Params& p", StringComparison.Ordinal)
             .Replace("const __grid_constant__ TensorMap codes", "const TensorMap& codes", StringComparison.Ordinal);
     }
 
@@ -56,6 +57,9 @@ internal static partial class CudaSource
 
     [GeneratedRegex(@"extern __shared__ (?:__align__\(\d+\) )?(\w+) (\w+)\[\];")]
     private static partial Regex DynamicShared();
+
+    [GeneratedRegex(@"(?<!extern )__shared__ (\w+) (\w+)\[([^;]+)\];")]
+    private static partial Regex StaticShared();
 
     [GeneratedRegex(@"^@!(\w+) bra (\w+)$")]
     private static partial Regex Branch();

@@ -126,7 +126,7 @@ internal static class CudaKernels
         .. from b in Blocks from t in WgmmaTokens[..4] from f in Folds[..2] from c in (string[])["", "_split"] select $"wgmma_b{b}_t{t}_{f}{c}",
         .. from b in Blocks from t in WgmmaTokens[3..] from c in Cuts where t == 128 || c != "_split" select $"wgmma_b{b}_t{t}_s8{c}",
         .. from b in Blocks from f in Folds[..2] from k in (string[])[$"t32_{f}_split", $"t64_{f}_one", $"t64_{f}_split"] select $"wgmma_b{b}_n64_{k}",
-        .. from b in Blocks select $"wgmma_b{b}_n64_t128_s8_one",
+        .. from b in Blocks from c in Cuts[1..] select $"wgmma_b{b}_n64_t128_s8{c}",
         .. from k in (string[])["b64_t128", "b128_t16", "b128_t128", "b256_t128"] from c in (string[])["", "_split"] select $"wgmma_{k}_f16{c}",
     ];
 }

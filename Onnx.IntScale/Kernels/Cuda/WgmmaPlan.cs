@@ -49,7 +49,22 @@ internal static class WgmmaPlan
         // A kernel that need not ask whether there are more tiles is faster; for folds of 128 channels it is not.
         var cut = slices > 1 ? CudaCut.Slices : channels == 64 || (tiles == blocks && fold == CudaFold.Scaled) ? CudaCut.Tile : CudaCut.Tiles;
         var matMul = new CudaLaunch(CudaKernels.Wgmma(shape.BlockSize, channels, tokens, fold, cut), (int)blocks, 1, 1, Threads, slices, SharedBytes(shape.BlockSize, channels, tokens, fold), true);
-        return CudaPlanner.WithScratch(CudaPlanner.Quantize(shape, m, type, shape.BlockSize), matMul, shape, tilesM * tokens);
+        return CudaPlanner.WithScratch(Quantize(shape, m, type, device), matMul, shape, tilesM * tokens);
+    }
+
+    /// <summary>
+    /// The quantization, in thread blocks that find room beside the product before: where that product's multiprocessors have one each, of few threads,
+    /// which hold two units of a long row each; and in clusters, which keep them from crowding on the multiprocessors that it left free.
+    /// </summary>
+    public static CudaLaunch Quantize(MatMulShape shape, int m, ElementType type, in CudaDevice device)
+    {
+        const int UnitsAStage = 4, Held = 2;
+        const int MostThreads = 256; // with 64 registers each, beside 384 with 128
+        var launch = CudaPlanner.Quantize(shape, m, type, shape.BlockSize);
+        var units = (long)CudaPlanner.Stages(shape.K) * UnitsAStage;
+        var threads = m <= device.SmCount && units > MostThreads ? (int)Math.Min(launch.Threads, (((units + Held - 1) / Held) + 31) & -32) : launch.Threads;
+        var cluster = m switch { <= 16 or > 256 => 1, <= 128 => 4, _ => 2 };
+        return launch with { Threads = threads, Cluster = cluster, GridX = (m + cluster - 1) / cluster * cluster };
     }
 
     /// <summary>Dynamic shared memory of a thread block: the layout of wgmma_tile.cuh.</summary>
@@ -98,23 +113,11 @@ internal static class WgmmaPlan
     {
         var stages = CudaPlanner.Stages(shape.K);
         var tiles = (long)Tiles(shape.N, channels) * Tiles(m, tokens);
-        // Cycles, as measured on an H100 (benchmarks/cuda.md).
-        var (perStage, perTile, perSplit) = (channels, tokens, fold) switch
-        {
-            (64, 32, _) => (260, 1200, 1200),
-            (64, 64, _) => (260, 1700, 1500),
-            (64, _, _) => (410, 2000, 0),
-            (_, 16, _) => (330, 900, 1000),
-            (_, 32, _) => (380, 1200, 1200),
-            (_, 64, _) => (450, 1700, 1500),
-            (_, 128, CudaFold.Scaled) => (590, 2500, 6500),
-            (_, 128, _) => (680, 2500, 6500),
-            _ => (1085, 4500, 0),
-        };
-        // Of 64 channels by 32 tokens there are kernels for slices only, by 128 for whole tiles only.
+        var (perStage, perTile, perSplit) = Cycles(shape.BlockSize, channels, tokens, fold);
+        // Of 64 channels by 32 tokens there are kernels for slices only.
         var least = channels == 64 && tokens == 32 ? 2 : 1;
         // The partial sums of 256 tokens would not fit where the stages were.
-        var most = tokens > 128 || (channels == 64 && tokens > 64) ? 1 : Math.Min(MostSlices, stages);
+        var most = tokens > 128 ? 1 : Math.Min(MostSlices, stages);
         (Tiling Tiling, long Cost) best = (default, long.MaxValue);
         for (var slices = least; slices <= most; slices++)
         {
@@ -122,10 +125,39 @@ internal static class WgmmaPlan
             long together = Math.Max(1, slices <= 2 ? device.SmCount / slices : device.SmCount * 10 / 11 / slices);
             var waves = (tiles + together - 1) / together;
             if (channels == 64 && waves > 1) continue;
-            var cost = waves * (((stages + slices - 1) / slices * (long)perStage) + perTile + (slices > 1 ? perSplit : 0));
+            var cost = waves * (((stages + slices - 1) / slices * perStage) + perTile + (slices > 1 ? perSplit : 0));
             best = Cheaper(best, (new(channels, tokens, slices, fold), cost));
         }
 
         return best;
+    }
+
+    /// <summary>What a stage takes, what a tile takes on top, and what a slice of K besides.</summary>
+    private static (long PerStage, long PerTile, long PerSplit) Cycles(int block, int channels, int tokens, CudaFold fold)
+    {
+        // As measured on an H100, small blocks on an H200 (benchmarks/cuda.md).
+        var (perStage, perTile, perSplit) = (channels, tokens, fold) switch
+        {
+            (64, 32, _) => (260, 1200, 1200),
+            (64, 64, _) => (260, 1700, 1500),
+            (64, _, _) => (410, 2000, 3000),
+            (_, 16, _) => (330, 900, 1000),
+            (_, 32, _) => (380, 1200, 1200),
+            (_, 64, _) => (450, 1700, 1500),
+            (_, 128, CudaFold.Scaled) => (590, 2500, 6500),
+            (_, 128, _) => (680, 2500, 6500),
+            _ => (1085, 4500, 0),
+        };
+        // And what more groups take to fold, two or four a stage.
+        var (of64, of32) = (channels, tokens, fold) switch
+        {
+            (_, 16, _) or (_, _, CudaFold.Scaled) => (0, 0),
+            (64, 32, _) => (15, 75),
+            (64, _, _) => (60, 190),
+            (_, 32, _) => (120, 385),
+            (_, 64, _) => (160, 380),
+            _ => (260, 840),
+        };
+        return (perStage + block switch { 64 => of64, 32 => of32, _ => 0 }, perTile, perSplit);
     }
 }

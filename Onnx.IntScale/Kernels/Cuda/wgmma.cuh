@@ -145,4 +145,4 @@ constexpr int kFew = kBlock == 32 ? 4 : 8;
     WGMMA_ONE(block, 128, kFew<block>, s8, Fold::kScaled) \
     WGMMA_WHOLE(block, 256, 4, s8, Fold::kScaled)         \
     WGMMA_ONE(block, 256, 4, s8, Fold::kScaled)           \
-    WGMMA_N64_ONE(block, 128, 8, s8, Fold::kScaled)
+    WGMMA_N64(block, 128, 8, s8, Fold::kScaled)

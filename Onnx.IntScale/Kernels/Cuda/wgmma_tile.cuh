@@ -48,7 +48,7 @@ struct Tile {
     // Registers of a thread as it begins, and once they are dealt anew: one that multiplies needs more than one that asks. Where fewer will do, thread
     // blocks of the next quantization find room beside this one; otherwise they crowd where no product is. ptxas gives a thread as many as
     // kBoundThreads threads can have.
-    static constexpr bool kLight = kTokens <= 32 || kPartners == 2;
+    static constexpr bool kLight = kTokens <= 64 || kPartners == 2 || (kTokens == 128 && kScaled);
     static constexpr int kRegisters = kLight ? 128 : 168, kBoundThreads = 65536 / kRegisters / 128 * 128;
     static constexpr int kMultiplyRegisters = kLight ? 168 : kTokens == 128 ? 224 : 208, kAskRegisters = 3 * kRegisters - 2 * kMultiplyRegisters;
     static_assert(kThreads == 384 && kBoundThreads >= kThreads);
@@ -56,7 +56,7 @@ struct Tile {
     // Stages whose codes are asked for before the kernel before is over; how many more for each 32 stages of K; the cycles from one to the next, and
     // after that kernel. All codes that fit, at once, would keep the quantization, which everybody waits for, and then the first activations from
     // memory (benchmarks/cuda.md).
-    static constexpr int kEarlyStages = kPartners == 2 ? (kTokens <= 32 ? 12 : kSplit ? 10 : 8) : kTokens <= 32 ? 8 : kTokens <= 128 ? 5 : 2;
+    static constexpr int kEarlyStages = kPartners == 2 ? (kTokens <= 32 ? 12 : kTokens == 64 && kSplit ? 10 : 8) : kTokens <= 32 ? 8 : kTokens <= 128 ? 5 : 2;
     static constexpr int kEarlyOf32 = kTokens <= 32 ? 1 : 0;
     static constexpr u32 kPace = kPartners == 2 ? (kTokens <= 32 ? 96 : 160) : kTokens <= 32 ? 192 : kTokens == 64 ? 352 : 512, kPause = 125;
 

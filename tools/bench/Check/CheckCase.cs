@@ -77,7 +77,7 @@ internal sealed record CheckCase(int M, MatMulShape Shape, ElementType Type, boo
             var (tiles, sms) = split ? new[] { (1, 5), (2, 4), (2, 7) }[random.Next(3)] : (0, random.Next(1, 4));
             var m = split ? random.Next(97, 129) : random.Next(2) == 0 ? random.Next(65, 700) : 128 * random.Next(1, 6);
             var k = (128 * (split ? random.Next(tiles == 1 ? 80 : 60, 100) : stages[random.Next(stages.Length)])) - missing[random.Next(missing.Length)];
-            var n = split ? (128 * (tiles - 1)) + random.Next(65, 129) : channels[random.Next(channels.Length)];
+            var n = split ? (128 * (tiles - 1)) + (random.Next(2) * 64) + random.Next(1, 65) : channels[random.Next(channels.Length)];
             var limit = random.Next(2) == 0 ? Certificate.Int32Limit : Certificate.DefaultLimit;
             yield return new(
                 m, new(k, n, 4, blocks[i % blocks.Length]), Types[random.Next(Types.Length)], false, random.Next(3) == 0, (CheckFlavor)(random.Next(4) % 3), limit, Certificate.LargestInt8Scale, random.Next(), sms);
