@@ -1,7 +1,7 @@
 // Dynamic int8 quantization of A, one block a row, into a8 and a_scales. A row of up to 32768 stays in registers.
 //
 // Few blocks of few threads find room beside the product before, whose end they wait for; the others begin when that product's do, and take the place
-// of the next one's (benchmarks/cuda.md). So CudaPlanner.cs gives a long row no more threads than need be.
+// of the next one's (benchmarks/cuda.md). So WgmmaPlan.cs gives a long row no more threads than need be.
 #include "block_max.cuh"
 #include "quantize_row.cuh"
 
